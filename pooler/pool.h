@@ -1,0 +1,185 @@
+/*
+ * One pool: the server connections of one (database, server user), and the line of those who wait for one.
+ *
+ * It decides and does no I/O. Time comes in as an argument (monotonic microseconds), so that its whole life can run in a
+ * simulation. Members and waiters are embedded in the servers and clients of the callers; each belongs to the worker in
+ * its handle, and only that worker frees it, after it left the pool.
+ *
+ *                 pool_acquire                           pool_release
+ *      waiter -----> TAKE  an idle member, now busy       busy or opening --> GIVE    to the oldest waiter, still busy
+ *                    ASK   another worker for its idle                        KEEP    idle
+ *                          member, claimed for the waiter                     RETIRE  closing: close it
+ *                    OPEN  queued, and a place is reserved
+ *                    WAIT  queued
+ *
+ * The invariants, checked by the simulation after every step:
+ *  - opening + idle + busy + closing <= size (but for members that were there when the size was lowered);
+ *  - nobody waits while an idle member could serve him, unless the pool is paused;
+ *  - first come, first served over all workers;
+ *  - nobody is lost: whoever waits is served, leaves by himself, or another open is due;
+ *  - the counters equal what is there.
+ *
+ * A closing member keeps its place until pool_remove: the server process may live a little longer than our descriptor, and
+ * the bound speaks of what PostgreSQL sees.
+ *
+ * Threads: every function takes pool->lock itself, for list operations only. Handles are copied out, so that nobody
+ * follows a pointer into another worker's memory.
+ *
+ * Source: Go's database/sql (DB.SetMaxOpenConns and friends), HikariCP, PgBouncer's pool settings.
+ */
+#ifndef POOLER_POOL_H
+#define POOLER_POOL_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "pooler/list.h"
+
+#define POOL_WORKERS_MAX 16
+
+/* Names a client or a server across workers. A stale handle finds nobody: the generation has moved on. */
+struct pool_handle {
+	uint16_t worker;
+	uint32_t slot;
+	uint32_t generation;
+};
+
+struct pool_policy {
+	uint32_t size;            /* most members at any moment, at least 1 */
+	uint32_t min_size;        /* kept open, at most size */
+	uint64_t lifetime_us;     /* a member older than this is retired when it is free; 0: never */
+	uint64_t idle_timeout_us; /* a member idle for longer is retired, down to min_size; 0: never */
+	uint64_t retry_us;        /* longest pause between attempts to open while they fail */
+};
+
+enum pool_place {
+	POOL_NOWHERE, /* not in the pool */
+	POOL_OPENING,
+	POOL_IDLE,
+	POOL_BUSY, /* serves a client, cleans up after one, or is on its way to one */
+	POOL_CLOSING,
+};
+
+struct pool_member {
+	struct list node;          /* shared: pool->lock */
+	struct pool_handle handle; /* set by the owner before pool_attach */
+	enum pool_place place;     /* shared: pool->lock */
+	uint32_t epoch;            /* shared: pool->lock */
+	uint64_t opened_us;        /* end of its login */
+	uint64_t idle_since_us;    /* shared: pool->lock */
+};
+
+enum pool_waiting {
+	POOL_NOT_WAITING,
+	POOL_QUEUED,
+	POOL_CLAIMED, /* a member is on its way from another worker */
+};
+
+struct pool_waiter {
+	struct list node;          /* shared: pool->lock */
+	struct pool_handle handle; /* set by the owner before its first pool_acquire */
+	enum pool_waiting waiting; /* shared: pool->lock */
+	uint64_t since_us;         /* when it asked; kept over a requeue */
+};
+
+struct pool_counts {
+	uint32_t opening, idle, busy, closing, waiting;
+	uint64_t oldest_wait_us; /* since when the first in line waits; 0: nobody */
+};
+
+struct pool {
+	pthread_mutex_t lock;
+	struct pool_policy policy;                /* shared: lock */
+	struct list waiters;                      /* shared: lock; oldest first */
+	struct list idle[POOL_WORKERS_MAX];       /* shared: lock; a stack per worker, most recently used first */
+	struct list members;                      /* shared: lock; opening, busy and closing */
+	struct pool_counts counts;                /* shared: lock; oldest_wait_us is filled by pool_count */
+	uint32_t epoch;                           /* shared: lock; members of an older one are retired */
+	uint32_t failures;                        /* shared: lock; attempts to open that failed in a row */
+	uint64_t retry_at_us;                     /* shared: lock; no attempt before */
+	bool paused;                              /* shared: lock; nobody is served */
+};
+
+void pool_init(struct pool *pool, const struct pool_policy *policy);
+/* The pool must be empty. */
+void pool_clear(struct pool *pool);
+/* Idle members over a lowered size leave through pool_reap, busy ones at their release. */
+void pool_set_policy(struct pool *pool, const struct pool_policy *policy);
+
+enum pool_answer {
+	POOL_TAKE, /* decision.member is the caller's */
+	POOL_ASK,  /* the waiter is claimed: mail decision.handle.worker to send that member here */
+	POOL_OPEN, /* the waiter is queued and a place reserved: open a server and pool_attach it */
+	POOL_WAIT, /* the waiter is queued */
+};
+
+struct pool_decision {
+	enum pool_answer answer;
+	struct pool_member *member; /* POOL_TAKE */
+	struct pool_handle handle;  /* POOL_ASK: of the member */
+};
+
+/* One client wants a server. TAKE only of the waiter's own worker. */
+struct pool_decision pool_acquire(struct pool *pool, struct pool_waiter *waiter, uint64_t now_us);
+
+/* A claimed waiter whose member was lost on the way: back to the head of the line, or served again at once. Same answers
+ * as pool_acquire; since_us stays. */
+struct pool_decision pool_acquire_again(struct pool *pool, struct pool_waiter *waiter, uint64_t now_us);
+
+/* The waiter leaves the line or its claim. A member that is already on its way finds nobody and is released by its
+ * finder. Harmless when not waiting. */
+void pool_leave(struct pool *pool, struct pool_waiter *waiter);
+
+/* A claimed member has arrived at its waiter. */
+void pool_arrived(struct pool *pool, struct pool_waiter *waiter);
+
+/* Fills the place that OPEN reserved; the member is opening. */
+void pool_attach(struct pool *pool, struct pool_member *member);
+
+/* The place that OPEN reserved will not be filled: the server could not even be created. */
+void pool_unreserve(struct pool *pool, uint64_t now_us);
+
+enum pool_verdict { POOL_GIVE, POOL_KEEP, POOL_RETIRE };
+
+struct pool_release {
+	enum pool_verdict verdict;
+	struct pool_waiter *waiter; /* GIVE to the member's own worker, else NULL */
+	struct pool_handle handle;  /* GIVE: of the waiter; when it is of another worker, the member must be mailed there */
+};
+
+/* A busy member is free, or an opening one is ready (its first release ends the login and the failures in a row). */
+struct pool_release pool_release(struct pool *pool, struct pool_member *member, uint64_t now_us);
+
+/* The member moved: it belongs to another worker from now on. Called by the new owner, with its new handle. */
+void pool_moved(struct pool *pool, struct pool_member *member, struct pool_handle handle);
+
+/* The member will be closed but its server process may still be there: it keeps its place. From idle, busy or
+ * opening. A member that was idle and has been claimed meanwhile leaves too: its claim finds nobody. */
+void pool_retire(struct pool *pool, struct pool_member *member);
+
+/* The member is gone, from whatever place. `failed`: its login did not succeed, so attempts back off.
+ * True: another open is due and reserved; the caller opens it. */
+bool pool_remove(struct pool *pool, struct pool_member *member, bool failed, uint64_t now_us);
+
+/* The next idle member of `worker` whose time has come (idle, age, epoch, size); now closing, the caller closes it. NULL:
+ * none. */
+struct pool_member *pool_reap(struct pool *pool, unsigned worker, uint64_t now_us);
+
+/* True: an open is due (somebody waits and the back-off is over, or fewer than min_size are there) and reserved: open one,
+ * and ask again. `warm`: min_size counts (the caller knows whom to log in as). `worker` is where the first in line waits,
+ * or unchanged. */
+bool pool_open_due(struct pool *pool, bool warm, uint64_t now_us, uint16_t *worker);
+
+/* An idle member and the first in line, both claimed: mail the member's worker to send it there. False: no such pair.
+ * Call it until false after a resume or a raised size. */
+bool pool_match(struct pool *pool, struct pool_handle *member, struct pool_handle *waiter);
+
+void pool_pause(struct pool *pool);
+void pool_resume(struct pool *pool);
+/* All members of today are retired once free: RECONNECT, or a changed address. */
+void pool_renew(struct pool *pool);
+
+struct pool_counts pool_count(struct pool *pool);
+
+#endif
