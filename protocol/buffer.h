@@ -1,9 +1,9 @@
 /*
  * Bytes being written.
  *
- * A growing array with a sticky `failed`: after an allocation failed or the limit was passed every further put does
- * nothing, so a message's code reads like its definition and looks at `failed` once, at the end. Integers are written
- * big endian, strings with their NUL.
+ * A growing array with a sticky `failed`: after an allocation failed, or a message grew beyond PostgreSQL's bound, every
+ * further put does nothing, so a message's code reads like its definition and looks at `failed` once, at the end.
+ * Integers are written big endian, strings with their NUL.
  *
  * Not shared between threads.
  */
@@ -28,7 +28,8 @@ void pg_buffer_init(struct pg_buffer *buffer);
 void pg_buffer_clear(struct pg_buffer *buffer);
 /* As pg_buffer_clear, after overwriting the bytes: for passwords and keys. */
 void pg_buffer_wipe(struct pg_buffer *buffer);
-/* Makes room for `bytes` more; false (and failed) when there is no memory. */
+/* Makes room for `bytes` more; false (and failed) when there is no memory. Bytes that move leave a copy in freed
+ * memory: reserve before a password is put. */
 bool pg_buffer_reserve(struct pg_buffer *buffer, size_t bytes);
 /* Drops the first `bytes` (at most length) and moves the rest to the front. */
 void pg_buffer_consume(struct pg_buffer *buffer, size_t bytes);
@@ -44,5 +45,7 @@ void pg_buffer_put_string(struct pg_buffer *buffer, const char *string);
  * length. Messages do not nest. */
 size_t pg_buffer_begin(struct pg_buffer *buffer, uint8_t type);
 void pg_buffer_end(struct pg_buffer *buffer, size_t begin);
+/* Writes over four bytes that were put before, at offset `at`: for lengths that are known only at the end. */
+void pg_buffer_set_u32(struct pg_buffer *buffer, size_t at, uint32_t value);
 
 #endif

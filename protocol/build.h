@@ -1,5 +1,6 @@
 /*
- * Writing messages: each function appends one whole message to `out` and, like every put, does nothing once out->failed.
+ * Writing messages: each function appends one whole message to `out` and, like every put, does nothing once
+ * out->failed. That is also set by a message that grew beyond PG_MESSAGE_LENGTH_MAX or holds too many columns.
  *
  * Not shared between threads. Source: PostgreSQL manual, "Message Formats".
  */
@@ -27,6 +28,7 @@ void pg_build_notice(struct pg_buffer *out, const struct pg_report *report);
 
 void pg_build_authentication(struct pg_buffer *out, enum pg_authentication code, const void *payload, size_t bytes);
 void pg_build_parameter_status(struct pg_buffer *out, const char *name, const char *value);
+/* failed when the key is empty or longer than PG_CANCEL_KEY_BYTES_MAX. */
 void pg_build_cancel_key(struct pg_buffer *out, uint32_t process_id, const uint8_t *key, size_t key_bytes);
 void pg_build_ready(struct pg_buffer *out, enum pg_transaction_status status);
 /* The newest minor version that we speak and the `_pq_.` options that we do not know: name NUL name NUL ... */
@@ -57,6 +59,7 @@ void pg_build_parameter_description_empty(struct pg_buffer *out);
 
 void pg_build_query(struct pg_buffer *out, const char *query);
 void pg_build_password(struct pg_buffer *out, const char *password);
+/* NULL data: none is sent (length -1). */
 void pg_build_sasl_initial(struct pg_buffer *out, const char *mechanism, const void *data, size_t bytes);
 void pg_build_sasl_response(struct pg_buffer *out, const void *data, size_t bytes);
 void pg_build_sync(struct pg_buffer *out);

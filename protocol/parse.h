@@ -1,8 +1,9 @@
 /*
  * Reading the messages that a pooler must understand; all others it passes on unread.
  *
- * Each function gets the body of one whole message (after type and length). What they return points into that body.
- * They answer PG_OK or PG_BAD.
+ * Each function gets the body of one whole message (after type and length). What they return points into that body
+ * and may be used only on PG_OK, but for pg_parse_error. They answer PG_OK or, when the body is not exactly what the
+ * message is defined as, PG_BAD.
  *
  * Pure: no allocation, any thread. Source: PostgreSQL manual, "Message Formats", "Error and Notice Message Fields".
  */
@@ -14,7 +15,8 @@
 
 #include "protocol/frame.h"
 
-/* ErrorResponse and NoticeResponse. A field that is absent is "" (never NULL): servers exist that send none at all. */
+/* ErrorResponse and NoticeResponse. A field that is absent is "" (never NULL): servers exist that send none at all.
+ * On PG_BAD the fields hold what could be read. */
 struct pg_error_fields {
 	const char *severity; /* V where it is sent, else S: never localised when V is there */
 	const char *sqlstate;
@@ -42,7 +44,8 @@ enum pg_result pg_parse_cancel_key(const uint8_t *body, size_t size, struct pg_c
 
 struct pg_authentication_request {
 	uint32_t code;          /* enum pg_authentication, or one unknown to us */
-	const uint8_t *payload; /* md5: the 4 bytes of salt; SASL: mechanisms, each with its NUL, or the SASL data */
+	const uint8_t *payload; /* md5: the 4 bytes of salt; SASL: mechanisms, each with its NUL (the list's own, empty
+				 * end is not counted), or the SASL data */
 	size_t payload_bytes;
 };
 enum pg_result pg_parse_authentication(const uint8_t *body, size_t size, struct pg_authentication_request *request);
