@@ -1,0 +1,180 @@
+#include "pooler/stream.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static ssize_t plain_read(struct stream *stream, void *data, size_t size)
+{
+	ssize_t count = recv(stream->io.fd, data, size, 0);
+
+	if (count > 0)
+		return count;
+	if (count == 0)
+		return STREAM_CLOSED;
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return STREAM_AGAIN;
+	stream->error = errno;
+	return STREAM_FAILED;
+}
+
+static ssize_t plain_write(struct stream *stream, const void *data, size_t size)
+{
+	ssize_t count = send(stream->io.fd, data, size, MSG_NOSIGNAL);
+
+	if (count >= 0)
+		return count;
+	if (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)
+		return STREAM_AGAIN;
+	stream->error = errno;
+	return STREAM_FAILED;
+}
+
+static void plain_close(struct stream *stream)
+{
+	close(stream->io.fd);
+}
+
+const struct stream_transport stream_plain = { plain_read, plain_write, plain_close };
+
+/* Brings the watcher in line with what is wanted. */
+static void stream_watch(struct stream *stream, int events)
+{
+	int now = ev_is_active(&stream->io) ? (stream->io.events & (EV_READ | EV_WRITE)) : 0;
+
+	if (events == now)
+		return;
+	ev_io_stop(stream->loop, &stream->io);
+	if (!events)
+		return;
+	ev_io_set(&stream->io, stream->io.fd, events);
+	ev_io_start(stream->loop, &stream->io);
+}
+
+static void stream_rewatch(struct stream *stream)
+{
+	stream_watch(stream, (stream->reading ? EV_READ : 0) | (stream_is_blocked(stream) ? EV_WRITE : 0));
+}
+
+void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner)
+{
+	*stream = (struct stream){ .loop = loop, .transport = &stream_plain, .reading = true };
+	ev_io_init(&stream->io, event, fd, EV_READ);
+	stream->io.data = owner;
+	ev_io_start(loop, &stream->io);
+}
+
+static void stream_free_backlog(struct stream *stream)
+{
+	free(stream->backlog);
+	stream->backlog = NULL;
+	stream->backlog_start = 0;
+	stream->backlog_length = 0;
+	stream->backlog_capacity = 0;
+}
+
+void stream_close(struct stream *stream)
+{
+	if (!stream_is_open(stream))
+		return;
+	ev_io_stop(stream->loop, &stream->io);
+	stream->transport->close(stream);
+	stream_free_backlog(stream);
+	ev_io_set(&stream->io, -1, 0);
+	stream->error = EBADF;
+}
+
+ssize_t stream_read(struct stream *stream, void *data, size_t size)
+{
+	if (stream->error)
+		return STREAM_FAILED;
+	return stream->transport->read(stream, data, size);
+}
+
+/* Appends to the backlog. */
+static bool stream_keep(struct stream *stream, const uint8_t *data, size_t size)
+{
+	size_t needed = (size_t)stream->backlog_start + stream->backlog_length + size;
+
+	if (needed > stream->backlog_capacity) {
+		size_t capacity = needed < 1024 ? 1024 : needed + needed / 2;
+		uint8_t *backlog = capacity <= UINT32_MAX ? realloc(stream->backlog, capacity) : NULL;
+		if (!backlog) {
+			stream->error = ENOMEM;
+			return false;
+		}
+		stream->backlog = backlog;
+		stream->backlog_capacity = (uint32_t)capacity;
+	}
+	memcpy(stream->backlog + stream->backlog_start + stream->backlog_length, data, size);
+	stream->backlog_length += (uint32_t)size;
+	stream_rewatch(stream);
+	return true;
+}
+
+bool stream_write(struct stream *stream, const void *data, size_t size)
+{
+	const uint8_t *at = data;
+
+	if (__builtin_expect(stream->error != 0, 0))
+		return false;
+	if (__builtin_expect(stream_is_blocked(stream), 0))
+		return stream_keep(stream, at, size);
+	while (size > 0) {
+		ssize_t count = stream->transport->write(stream, at, size);
+		if (count == STREAM_AGAIN)
+			return stream_keep(stream, at, size);
+		if (count < 0)
+			return false;
+		at += count;
+		size -= (size_t)count;
+	}
+	return true;
+}
+
+bool stream_flush(struct stream *stream)
+{
+	if (stream->error)
+		return false;
+	while (stream_is_blocked(stream)) {
+		ssize_t count = stream->transport->write(stream, stream->backlog + stream->backlog_start,
+							 stream->backlog_length);
+		if (count == STREAM_AGAIN)
+			return true;
+		if (count < 0)
+			return false;
+		stream->backlog_start += (uint32_t)count;
+		stream->backlog_length -= (uint32_t)count;
+	}
+	stream_free_backlog(stream);
+	stream_rewatch(stream);
+	return true;
+}
+
+void stream_set_reading(struct stream *stream, bool reading)
+{
+	if (!stream_is_open(stream))
+		return;
+	stream->reading = reading;
+	stream_rewatch(stream);
+}
+
+void stream_watch_connect(struct stream *stream)
+{
+	stream->reading = false;
+	stream_watch(stream, EV_WRITE);
+}
+
+void stream_detach(struct stream *stream)
+{
+	ev_io_stop(stream->loop, &stream->io);
+	stream->loop = NULL;
+}
+
+void stream_attach(struct stream *stream, struct ev_loop *loop)
+{
+	stream->loop = loop;
+	stream_rewatch(stream);
+}

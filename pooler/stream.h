@@ -1,0 +1,85 @@
+/*
+ * Bytes to and from one socket on a loop.
+ *
+ * One libev watcher for each stream. It watches for reading all the time, and for writing only while a backlog is there.
+ * What the kernel does not take at once is kept in the backlog; it is the caller's duty to stop feeding a stream that
+ * stream_is_blocked, so that a backlog stays as small as one read of the other side.
+ *
+ * What moves the bytes is a transport: a plain socket here, TLS beside it. An end of file or an error of the socket is
+ * sticky: every later read and write answers it again.
+ *
+ * Threads: the one whose loop it is on; stream_detach and stream_attach move it to another.
+ */
+#ifndef POOLER_STREAM_H
+#define POOLER_STREAM_H
+
+#include <ev.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct stream;
+
+/* What read and write of a transport answer instead of a count. */
+#define STREAM_AGAIN (-1)  /* nothing now; the watcher tells when */
+#define STREAM_CLOSED (-2) /* end of file: the peer has gone in good order */
+#define STREAM_FAILED (-3) /* stream->error is the errno */
+
+struct stream_transport {
+	ssize_t (*read)(struct stream *stream, void *data, size_t size);
+	ssize_t (*write)(struct stream *stream, const void *data, size_t size);
+	void (*close)(struct stream *stream);
+};
+
+extern const struct stream_transport stream_plain;
+
+/* The event: `revents` is EV_READ, EV_WRITE or both. EV_WRITE comes only while a backlog is there; the callback then calls
+ * stream_flush. */
+typedef void stream_event(struct ev_loop *loop, ev_io *io, int revents);
+
+struct stream {
+	ev_io io; /* io.data is the owner's */
+	struct ev_loop *loop;
+	const struct stream_transport *transport;
+	void *transport_state; /* of the transport; NULL for plain */
+	uint8_t *backlog;      /* owned; NULL while nothing waits */
+	uint32_t backlog_start;
+	uint32_t backlog_length; /* bytes that wait, from backlog_start */
+	uint32_t backlog_capacity;
+	int error;    /* errno of the failure, 0: none */
+	bool reading; /* wanted by the owner */
+};
+
+/* Takes the descriptor. The watcher starts with reading on. */
+void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner);
+/* Closes the descriptor and frees the backlog. Safe on a closed stream. */
+void stream_close(struct stream *stream);
+static inline bool stream_is_open(const struct stream *stream)
+{
+	return stream->io.fd >= 0;
+}
+
+/* Up to `size` bytes: their count, or STREAM_AGAIN, STREAM_CLOSED, STREAM_FAILED. */
+ssize_t stream_read(struct stream *stream, void *data, size_t size);
+
+/* Sends, and keeps in the backlog what the kernel does not take. False: the stream failed, now or earlier (also when no
+ * memory was left for the backlog: ENOMEM). */
+bool stream_write(struct stream *stream, const void *data, size_t size);
+/* Sends from the backlog. False: failed. */
+bool stream_flush(struct stream *stream);
+static inline bool stream_is_blocked(const struct stream *stream)
+{
+	return stream->backlog_length != 0;
+}
+
+/* Stops and resumes reading. Rare: no system call when nothing changes. */
+void stream_set_reading(struct stream *stream, bool reading);
+/* While connecting: only writability is watched, and told as EV_WRITE. stream_set_reading(.., true) ends that. */
+void stream_watch_connect(struct stream *stream);
+
+/* Takes the stream off its loop and puts it on another. */
+void stream_detach(struct stream *stream);
+void stream_attach(struct stream *stream, struct ev_loop *loop);
+
+#endif
