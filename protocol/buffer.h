@@ -1,8 +1,8 @@
 /*
  * Bytes being written.
  *
- * A growing array with a sticky `failed`: after an allocation failed, or a message grew beyond PostgreSQL's bound, every
- * further put does nothing, so a message's code reads like its definition and looks at `failed` once, at the end.
+ * A growing array with a sticky `failed`: after an allocation failed, or a message grew beyond PostgreSQL's bound,
+ * every further put does nothing, so a message's code reads like its definition and looks at `failed` once, at the end.
  * Integers are written big endian, strings with their NUL.
  *
  * Not shared between threads.

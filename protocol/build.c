@@ -76,7 +76,7 @@ void pg_build_negotiate_version(struct pg_buffer *out, uint32_t newest_minor, co
 				uint32_t name_count)
 {
 	size_t begin = pg_buffer_begin(out, PG_BACKEND_NEGOTIATE_VERSION);
-	/* The manual says "newest minor version"; the server sends, and libpq wants, the whole number with its major. */
+	/* The manual says "newest minor version"; the server sends, and libpq wants, the number with its major. */
 	pg_buffer_put_u32(out, PG_PROTOCOL_MAJOR << 16 | (newest_minor & 0xffff));
 	pg_buffer_put_u32(out, name_count);
 	pg_buffer_put_bytes(out, names, names_bytes);

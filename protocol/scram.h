@@ -14,8 +14,8 @@
  * Pure: no descriptors, no clock, no globals. Random bytes come in as arguments. The one expensive function is
  * pg_scram_derive_keys (PBKDF2: milliseconds); callers run it off their event loops. Any thread, one exchange each.
  *
- * Source: RFC 5802, RFC 7677, RFC 4013 (SASLprep, by libidn; like PostgreSQL, a password that SASLprep refuses is used as
- * it stands), PostgreSQL manual "SASL Authentication" and pg_authid.rolpassword.
+ * Source: RFC 5802, RFC 7677, RFC 4013 (SASLprep, by libidn; like PostgreSQL, a password that SASLprep refuses is used
+ * as it stands), PostgreSQL manual "SASL Authentication" and pg_authid.rolpassword.
  */
 #ifndef PROTOCOL_SCRAM_H
 #define PROTOCOL_SCRAM_H
@@ -33,6 +33,7 @@
 #define PG_SCRAM_NONCE_RAW_BYTES 18u /* random bytes in a nonce of ours, before base64 */
 #define PG_SCRAM_ITERATIONS_DEFAULT 4096u
 #define PG_SCRAM_ITERATIONS_MAX 10000000u /* a server that asks for more is refused: it would burn our CPU */
+#define PG_SCRAM_MESSAGE_BYTES_MAX 65535u  /* a longer message is refused unread, as PostgreSQL does */
 #define PG_SCRAM_MECHANISM "SCRAM-SHA-256"
 
 /* What a server keeps of a password. */
@@ -50,13 +51,15 @@ struct pg_scram_keys {
 	uint8_t server_key[PG_SCRAM_KEY_BYTES];
 };
 
-/* PBKDF2 over the SASLprepped password: expensive. False only when memory or OpenSSL fails. */
+/* PBKDF2 over the SASLprepped password: expensive. False when memory or OpenSSL fails, or the iterations or the salt
+ * are beyond their bounds. */
 bool pg_scram_derive_keys(const char *password, const uint8_t *salt, size_t salt_bytes, uint32_t iterations,
 			  struct pg_scram_keys *keys);
-/* The server's secret from keys: cheap. */
+/* The server's secret from keys: cheap. A salt that is empty or too long, or a failure of OpenSSL, gives a secret with
+ * 0 iterations, which pg_scram_server_first refuses. */
 void pg_scram_secret_from_keys(const struct pg_scram_keys *keys, const uint8_t *salt, size_t salt_bytes,
 			       uint32_t iterations, struct pg_scram_secret *secret);
-/* "SCRAM-SHA-256$iterations:salt$stored:server" to and from its parts. */
+/* "SCRAM-SHA-256$iterations:salt$stored:server" to and from its parts. It is printed with a NUL. */
 enum pg_result pg_scram_secret_parse(const char *text, struct pg_scram_secret *secret);
 void pg_scram_secret_print(const struct pg_scram_secret *secret, struct pg_buffer *out);
 
@@ -74,7 +77,8 @@ void pg_scram_server_clear(struct pg_scram_server *server);
 /* Reads client-first, writes server-first into server->server_first. `raw_nonce` are PG_SCRAM_NONCE_RAW_BYTES of
  * randomness. BAD: malformed, or a channel binding that we did not offer; `error` says which (a static string). */
 enum pg_result pg_scram_server_first(struct pg_scram_server *server, const uint8_t *data, size_t bytes,
-				     const struct pg_scram_secret *secret, const uint8_t *raw_nonce, const char **error);
+				     const struct pg_scram_secret *secret, const uint8_t *raw_nonce,
+				     const char **error);
 /* Reads client-final. PG_OK: *proven says whether the password was right (compared in constant time); then `final` is
  * the server-final message and `client_key` the ClientKey that the client proved (for logging in elsewhere).
  * BAD: malformed; `error` says how. */
@@ -97,13 +101,16 @@ struct pg_scram_client {
 	uint32_t iterations;
 };
 
-/* Writes client-first into client->client_first. */
+/* Writes client-first into client->client_first, whose `failed` says when there was no memory. `raw_nonce` are
+ * PG_SCRAM_NONCE_RAW_BYTES of randomness. */
 void pg_scram_client_init(struct pg_scram_client *client, const uint8_t *raw_nonce);
 void pg_scram_client_clear(struct pg_scram_client *client);
-/* Reads server-first: fills salt and iterations. BAD: malformed, our nonce is not its beginning, too many iterations. */
+/* Reads server-first: fills salt and iterations. BAD: malformed, our nonce is not its beginning or the server added
+ * nothing to it, too many iterations, or not the first. */
 enum pg_result pg_scram_client_challenge(struct pg_scram_client *client, const uint8_t *data, size_t bytes,
 					 const char **error);
-/* Writes client-final with the proof. `keys` were derived with the salt and iterations of the challenge. */
+/* Writes client-final with the proof; `out` has failed when there was no challenge. `keys` were derived with the salt
+ * and iterations of the challenge. */
 void pg_scram_client_answer(struct pg_scram_client *client, const struct pg_scram_keys *keys, struct pg_buffer *out);
 /* Reads server-final. BAD: malformed, the server's refusal ("e="), or a signature that shows it does not know us. */
 enum pg_result pg_scram_client_verify(struct pg_scram_client *client, const struct pg_scram_keys *keys,

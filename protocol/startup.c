@@ -175,8 +175,8 @@ enum pg_result pg_startup_parse_options(const char *options, struct pg_buffer *p
 	if (!memory)
 		snprintf(error, error_bytes, "out of memory");
 	else if (!good)
-		snprintf(error, error_bytes, "unsupported startup option \"%s\": only -c name=value and --name=value are",
-			 word);
+		snprintf(error, error_bytes,
+			 "unsupported startup option \"%s\": only -c name=value and --name=value are", word);
 	pg_buffer_clear(&words);
 	if (memory && good)
 		return PG_OK;
