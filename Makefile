@@ -1,0 +1,153 @@
+# pgweir. Every target does its own set-up: packages (tests/packages.txt) and build.
+#
+#	make                    build/pgweir
+#	make run                builds and starts it, over DATABASE_URL or a private PostgreSQL under build/
+#	make demo               the same, with 200 clients over a pool of 10
+#	make test               unit and system tests; TESTS="test_pool test_auth" runs only these
+#	make lint, format       style and layers
+#	make asan, tsan         the tests with sanitizers
+#	make install            to DESTDIR and PREFIX
+#
+# BUILD: where products go. CI=true or WERROR=1: warnings are errors. LTO=1: link-time optimisation.
+# SANITIZE=address,undefined: with sanitizers; use another BUILD for it. V=1: shows the commands.
+
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+CFLAGS ?= -O2 -g
+SANITIZE ?=
+LTO ?=
+TESTS ?=
+INSTALL ?= install
+
+# $(call say,CC) in front of a command: its short form, or with V=1 the command itself.
+say = $(if $(V),,@echo "  $1  $@" && )
+
+warnings = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wvla -Wimplicit-fallthrough
+ifneq ($(filter true 1,$(CI) $(WERROR)),)
+warnings += -Werror
+endif
+
+# Asked for once, when the first recipe needs it: the packages may not be there before.
+once = $(eval $1 := $(shell $2))$($1)
+pkg_cflags = $(call once,pkg_cflags,pkg-config --cflags libconfig libcares libidn libpq openssl)
+pkg_libs = $(call once,pkg_libs,pkg-config --libs libconfig libcares libidn libpq openssl)
+check_cflags = $(call once,check_cflags,pkg-config --cflags check)
+check_libs = $(call once,check_libs,pkg-config --libs check)
+
+compile_flags = -std=gnu11 $(CFLAGS) $(warnings) -I. -MMD -MP -pthread
+link_flags = -pthread -Wl,--as-needed -Wl,-z,relro,-z,now $(LDFLAGS)
+ifeq ($(SANITIZE),)
+compile_flags += -D_FORTIFY_SOURCE=2
+else
+compile_flags += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=all
+link_flags += -fsanitize=$(SANITIZE)
+endif
+ifneq ($(LTO),)
+compile_flags += -flto=auto
+link_flags += $(CFLAGS) -flto=auto
+AR = gcc-ar
+endif
+libraries = -lev $(pkg_libs)
+
+protocol_sources := $(sort $(wildcard protocol/*.c))
+pooler_sources := $(sort $(shell find pooler -name '*.c'))
+support_sources := $(sort $(wildcard tests/support/*.c))
+unit_helper_sources := $(sort $(filter-out tests/unit/main.c tests/unit/test_%,$(wildcard tests/unit/*.c)))
+system_helper_sources := $(sort $(filter-out tests/system/test_%,$(wildcard tests/system/*.c)))
+unit_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
+system_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/system/test_*.c)))
+objects = $(patsubst %.c,$(BUILD)/%.o,$1)
+c_files = $(shell find pooler protocol tests -name '*.[ch]')
+
+.PHONY: all run demo test test-unit test-system install uninstall format lint asan tsan clean
+.PHONY: setup-build setup-postgresql setup-test setup-lint
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+
+all: $(BUILD)/pgweir
+
+setup-build setup-postgresql setup-test setup-lint: setup-%:
+	@tests/setup $*
+
+$(BUILD)/pgweir: $(call objects,$(pooler_sources)) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/libpgprotocol.a: $(call objects,$(protocol_sources))
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
+
+# What unit tests link: all of pgweir but its main function.
+$(BUILD)/libpooler.a: $(call objects,$(filter-out pooler/main.c,$(pooler_sources)))
+	$(call say,AR)rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/pooler/%.o: pooler/%.c | setup-build
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) -c -o $@ $<
+
+$(BUILD)/protocol/%.o: protocol/%.c | setup-build
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) -c -o $@ $<
+
+# Tests: one binary for each test_X.c, with a main function made for its suite.
+$(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) $(check_cflags) -c -o $@ $<
+
+main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
+$(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o: tests/unit/main.c | setup-build setup-test
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(compile_flags) $(check_cflags) $(main_flags) -c -o $@ $<
+
+$(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/test_%.main.o \
+		$(call objects,$(unit_helper_sources)) $(BUILD)/libpooler.a $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(libraries) $(check_libs)
+
+$(BUILD)/tests/system/test_%: $(BUILD)/tests/system/test_%.o $(BUILD)/tests/system/test_%.main.o \
+		$(call objects,$(system_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
+
+run: all
+	@tests/support/run.sh $(BUILD)
+
+demo: all
+	@tests/support/demo.sh $(BUILD)
+
+test: all $(unit_tests) $(system_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit system
+
+test-unit: $(unit_tests)
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit
+
+test-system: all $(system_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) system
+
+asan:
+	$(MAKE) test BUILD=$(BUILD)/asan SANITIZE=address,undefined
+
+tsan:
+	$(MAKE) test BUILD=$(BUILD)/tsan SANITIZE=thread
+
+install: all
+	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/pgweir
+	$(INSTALL) -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
+	$(INSTALL) -m 644 docs/pgweir.1 $(DESTDIR)$(PREFIX)/share/man/man1/pgweir.1
+	$(INSTALL) -m 644 etc/pgweir.conf $(DESTDIR)$(PREFIX)/share/doc/pgweir/pgweir.conf
+
+uninstall:
+	rm -f $(DESTDIR)$(PREFIX)/bin/pgweir $(DESTDIR)$(PREFIX)/share/man/man1/pgweir.1
+	rm -rf $(DESTDIR)$(PREFIX)/share/doc/pgweir
+
+format: | setup-lint
+	clang-format -i $(c_files)
+
+lint: | setup-lint
+	@tests/lint/all
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell [ ! -d $(BUILD) ] || find $(BUILD) -name '*.d')
