@@ -19,8 +19,9 @@ uint32_t cancel_process_id(const struct client *client);
  * worker; the letter goes to the one that owns the target. */
 void cancel_from_client(struct client *carrier, uint32_t process_id, const uint8_t *key, size_t key_bytes);
 
-/* Asks the server to end what it runs. */
-void cancel_server(struct server *server);
+/* Asks the server to end what it runs. `carrier` (NULL: we ask ourselves) names the connection to close when it landed. One
+ * request at a time is on its way to a server; a further one is as good as that. */
+void cancel_server(struct server *server, const struct pool_handle *carrier);
 
 /* Ends requests that took longer than cancel_wait_timeout. */
 void cancel_expire(struct worker *worker);

@@ -15,6 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "pooler/kept.h"
 #include "pooler/params.h"
 #include "pooler/pools.h"
 #include "pooler/resolver.h"
@@ -34,11 +35,11 @@ struct peer {
 	uint32_t uid;
 };
 
-/* Bytes that were read and could not be passed on yet. */
-struct kept {
-	uint8_t *data; /* owned; NULL while there are none */
-	uint32_t length;
-	uint32_t capacity;
+/* A request was refused by an error of ours, and what it consists of is being dropped. */
+enum refused {
+	REFUSED_NOTHING,
+	REFUSED_REQUEST, /* all of it is still to come */
+	REFUSED_BATCH,   /* up to its Sync */
 };
 
 struct client {
@@ -54,13 +55,17 @@ struct client {
 	char *user;                   /* owned */
 	char *database;               /* owned: as the client named it */
 	struct kept kept;
-	uint32_t passing; /* bytes of the message under way that are still to be passed on */
+	uint32_t passing; /* bytes of the message under way that are still to come */
 	uint32_t secret;  /* of its cancel key */
 	enum client_state state;
+	enum refused refused;
 	uint8_t mode;           /* enum pool_mode */
+	bool passing_dropped;   /* and they go nowhere: the message was refused, or means nothing here */
+	bool held_back;         /* too much is unanswered: what it sent is kept until the server has caught up */
 	bool unnamed_too_large; /* its unnamed statement lives only on its server: it keeps it */
 	bool counted;           /* against max_client_conn */
 	bool admin;             /* may use the console's commands */
+	bool last_words;        /* a FATAL error was sent: it must reach the client before we close */
 	bool console_busy;      /* the main thread works on its request */
 	bool leaving;           /* it has hung up or must go; torn down at the end of the event */
 	struct peer peer;
@@ -71,9 +76,10 @@ struct client {
 	uint64_t xact_since_us;  /* 0: no transaction under way */
 };
 
-/* Takes the descriptor. NULL: no memory; the descriptor is closed. Starts in STARTUP. */
-struct client *client_create(struct worker *worker, int fd, const struct peer *peer);
-/* Away with everything that it holds, at the end of this turn of the loop. It must have no server and not be in line. */
+/* Takes the descriptor; `event` is called for it. NULL: no memory; the descriptor is closed. Starts in STARTUP. */
+struct client *client_create(struct worker *worker, int fd, const struct peer *peer, stream_event *event);
+/* Closes it and gives back everything that it holds; the structure itself lives until client_bury. It must have no server,
+ * no login and not be in line. */
 void client_destroy(struct client *client);
 /* Frees what client_destroy left, when no callback can hold it any more. */
 void client_bury(struct worker *worker);
@@ -82,13 +88,12 @@ void client_bury(struct worker *worker);
 void client_set_state(struct client *client, enum client_state state);
 const char *client_state_name(enum client_state state);
 
-/* Keeps `size` bytes for later instead of what was kept before. They may lie in the kept bytes themselves. False: no memory. */
-bool client_keep(struct client *client, const uint8_t *data, size_t size);
-
 /* Sends what was built; a failure shows in the stream. The buffer is emptied. */
 void client_send(struct client *client, struct pg_buffer *out);
 /* Sends an ErrorResponse: severity "ERROR" or "FATAL". detail and hint may be NULL. */
 void client_send_error(struct client *client, const struct pg_report *report);
+/* CLOSING: when all is sent, ends our direction, so that the client reads our last words before it sees the end. */
+void client_linger(struct client *client);
 
 void peer_from_address(struct peer *peer, const union address *address);
 /* "127.0.0.1:50000", "[::1]:50000", "unix(4711)" */

@@ -10,6 +10,7 @@
 #ifndef POOLER_CLIENT_LOGIN_H
 #define POOLER_CLIENT_LOGIN_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -23,8 +24,11 @@ size_t client_login_input(struct client *client, const uint8_t *data, size_t siz
 /* The client, still logging in, has a server on which its parameters are in force. */
 void client_login_with_server(struct client *client, struct server *server);
 
-/* What the client asked for at startup, for the server's parameters to follow; NULL when it is not logging in. */
-const struct params *client_login_wanted(const struct client *client);
+/* The client, still logging in, got this server: client->params becomes the server's defaults under what it asked for. */
+void client_login_want(struct client *client, const struct server *server);
+
+/* In AUTH: false while something else than the client is awaited. */
+bool client_login_expects_input(const struct client *client);
 
 /* Frees a login that ends without a welcome. NULL is harmless. */
 void client_login_free(struct client_login *login);

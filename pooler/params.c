@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include <uthash.h>
+#include "pooler/hash.h"
 
 struct params {
 	UT_hash_handle hh;  /* shared: table_lock; the key is the text */

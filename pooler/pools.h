@@ -7,7 +7,7 @@
  * random names do not fill the memory.
  *
  * Threads: the table has a lock, taken at login and by the main thread; each pool's facts have another. No two locks are
- * ever held at once.
+ * ever held at once, but for that of the parameter sets, which takes no other.
  */
 #ifndef POOLER_POOLS_H
 #define POOLER_POOLS_H
@@ -39,11 +39,12 @@ struct pool_welcomes; /* the welcomes known, by what the client asked for */
 struct shared_pool {
 	struct pool pool;
 	struct stats stats[POOL_WORKERS_MAX];
-	char *database; /* owned: as clients name it */
-	char *user;     /* owned: as whom we log in to the server */
+	char *database; /* owned, with user: as clients name it */
+	char *user;     /* as whom we log in to the server */
 	uint64_t id;
 	atomic_uint users; /* clients and servers that point here */
 	atomic_bool disabled;
+	atomic_bool failing; /* the last login failed, and the server itself said why: failure */
 	atomic_bool draining; /* somebody waits for busy members to come back: PAUSE, WAIT_CLOSE */
 	_Atomic uint64_t unused_since_us;
 
@@ -90,6 +91,6 @@ void pools_set_client_password(struct shared_pool *shared, const char *password)
 char *pools_get_client_password(struct shared_pool *shared);
 
 /* The sum over all workers. */
-uint64_t pools_stat(const struct shared_pool *shared, enum stat stat);
+uint64_t pools_stat(const struct shared_pool *shared, enum stat_kind stat);
 
 #endif

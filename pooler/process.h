@@ -29,10 +29,19 @@ struct process {
 	enum worker_stop stop;
 	unsigned workers_left; /* that have not said yet that they have stopped */
 	unsigned next_worker;  /* gets the next client */
+	int verbosity;         /* of the command line */
 	ev_timer tick;
 	ev_signal signals[4];
 	int exit_status;
 };
+
+/* Starts everything that the configuration asks for; takes its hold. `verbosity` is the command line's. False: it has logged
+ * why, and the process is to exit. */
+bool process_start(struct process *process, const struct config *config, int verbosity);
+/* Until it has been stopped and all is done. */
+void process_run(struct process *process);
+/* Frees everything, after process_run. */
+void process_end(struct process *process);
 
 /* Loads the configuration again and tells everybody. False: nothing has changed, and `error` says why (file, line,
  * setting, reason). */
@@ -41,7 +50,4 @@ bool process_reload(struct process *process, char *error, size_t error_bytes);
 void process_configure(struct process *process, const struct config *config);
 /* Ends the process in the given way; a harder way than the last one wins. */
 void process_stop(struct process *process, enum worker_stop how);
-/* Sends a copy of a letter to every worker: `make` creates the letter for each. NULL from it: nothing is sent to that one. */
-void process_tell_workers(struct process *process, struct mail *(*make)(void *context), void *context);
-
 #endif

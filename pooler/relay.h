@@ -21,7 +21,7 @@ size_t relay_from_client(struct client *client, const uint8_t *data, size_t size
 /* Any server after its login. Returns SIZE_MAX when the server broke the protocol. */
 size_t relay_from_server(struct server *server, const uint8_t *data, size_t size);
 
-/* Passes on what the client sent while it had no server. */
+/* Takes up what was kept of the client, after something it waited for has come. Not from within its own event. */
 void relay_resume(struct client *client);
 
 /* The libev callbacks. */

@@ -17,6 +17,7 @@
 #include <stdint.h>
 
 #include "pooler/client.h"
+#include "pooler/kept.h"
 #include "pooler/params.h"
 #include "pooler/pools.h"
 #include "pooler/resolver.h"
@@ -24,6 +25,7 @@
 #include "pooler/stream.h"
 #include "pooler/worker.h"
 #include "protocol/flow.h"
+#include "protocol/parse.h"
 
 struct server_login;
 
@@ -63,7 +65,9 @@ struct server {
 	bool dirty;              /* served a session: wants the reset query */
 	bool reset_done;         /* in RESETTING: it has had it */
 	bool cancel_sent;        /* in RESETTING: its query was asked to end */
+	bool farewell_passed;    /* the client has seen it */
 	bool doomed;             /* must not be used again once its work is done: KILL, RECONNECT */
+	bool retired;            /* the pool counts it as closing */
 	bool removed;            /* left the pool */
 	enum server_state state;
 	uint32_t cancels;        /* requests on their way to it: it must not serve anybody else before they have landed */
@@ -77,17 +81,16 @@ struct server {
 	uint64_t assigned_us; /* when its client got it */
 };
 
-/* A server without a socket, in CONNECTING; server_login takes it from there. It stands in the pool, in the place that
- * pool_acquire or pool_open_due reserved. NULL: no memory; the place was given back. */
+/* A server without a socket, in CONNECTING; server_login takes it from there. It fills the place in the pool that was
+ * reserved. NULL: no memory; the place was given back. */
 struct server *server_create(struct worker *worker, struct shared_pool *shared);
-/* Away with everything that it holds, at the end of this turn of the loop. It must have no client and have left the pool. */
+/* Closes it and gives back everything that it holds; the structure itself lives until server_bury. It must have no client,
+ * no login, and have left the pool. */
 void server_destroy(struct server *server);
 void server_bury(struct worker *worker);
 
 void server_set_state(struct server *server, enum server_state state);
 const char *server_state_name(enum server_state state);
-
-bool server_keep(struct server *server, const uint8_t *data, size_t size);
 
 /* Runs one simple Query of ours. The server must be quiet. False: the stream failed. */
 bool server_run(struct server *server, const char *sql, server_task_done *done);

@@ -2,6 +2,9 @@
  * A server connection from nothing to ReadyForQuery: address, connect, startup packet, authentication, parameters,
  * connect_query. Hosts of a list are tried one after the other.
  *
+ * Passwords, in this order: that of the conninfo, the plain or md5 secret of the auth_file, the one of a client's own plain
+ * login.
+ *
  * Only in the worker's thread.
  */
 #ifndef POOLER_SERVER_LOGIN_H
@@ -19,8 +22,15 @@ void server_login_connected(struct server *server);
 /* What came from the server before its first ReadyForQuery. Returns how many bytes it is done with, SIZE_MAX when the
  * login has failed (and the server is gone). */
 size_t server_login_input(struct server *server, const uint8_t *data, size_t size);
-/* It took longer than server_connect_timeout, or the connection broke with `error` (an errno, 0: end of file). */
+/* The first ReadyForQuery has come: call server_login_finish, which may give the server away. */
+bool server_login_is_done(const struct server *server);
+void server_login_finish(struct server *server);
+/* The connection broke with `error` (an errno, 0: end of file). The next address is tried, or the login has failed. */
 void server_login_broken(struct server *server, int error, const char *what);
+/* It took longer than server_login_limit_us. */
+void server_login_timed_out(struct server *server);
+/* How long a server may stay in CONNECTING; 0: no limit. */
+uint64_t server_login_limit_us(const struct server *server);
 /* NULL is harmless. */
 void server_login_free(struct server_login *login);
 

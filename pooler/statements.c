@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <uthash.h>
+#include "pooler/hash.h"
 
 #define PENDING_FIRST_CAPACITY 16u
 
@@ -101,8 +101,11 @@ struct pending pending_pop(struct pending_queue *queue)
 
 void pending_clear(struct pending_queue *queue, struct statements *statements)
 {
-	while (queue->count > 0)
-		statement_drop(statements, pending_pop(queue).statement);
+	while (queue->count > 0) {
+		struct pending entry = pending_pop(queue);
+		statement_drop(statements, entry.statement);
+		statement_drop(statements, entry.before);
+	}
 	free(queue->entries);
 	*queue = (struct pending_queue){ 0 };
 }

@@ -46,13 +46,13 @@ enum pending_kind {
 	PENDING_REPLAY,  /* the same, sent by us: its answer is not for the client */
 	PENDING_LARGE,   /* the client's unnamed statement, too large to keep */
 	PENDING_REFUSED, /* stands for a message that we refuse: the server's error is replaced by ours */
-	PENDING_NAMED,   /* a named statement in session mode, or any Close: nothing to do when it is answered */
-	PENDING_CLOSE,   /* of the unnamed statement */
+	PENDING_CLOSE,   /* any Close: it is here so that the order is whole */
 };
 
 struct pending {
 	enum pending_kind kind;
 	struct statement *statement; /* held; NULL where the kind has none */
+	struct statement *before;    /* held; PENDING_PARSE: the client's unnamed statement until then */
 };
 
 /* The unanswered Parse and Close messages of one server, oldest first. */
@@ -63,9 +63,9 @@ struct pending_queue {
 	uint32_t capacity; /* a power of two */
 };
 
-/* Takes the entry's hold. False: no memory, nothing taken. */
+/* Takes the entry's holds. False: no memory, nothing taken. */
 bool pending_push(struct pending_queue *queue, struct pending entry);
-/* The oldest; its hold is the caller's. The queue must not be empty. */
+/* The oldest; its holds are the caller's. The queue must not be empty. */
 struct pending pending_pop(struct pending_queue *queue);
 void pending_clear(struct pending_queue *queue, struct statements *statements);
 

@@ -8,7 +8,7 @@
 
 #include <stdint.h>
 
-enum stat {
+enum stat_kind {
 	STAT_SERVER_ASSIGNMENT_COUNT, /* a server was given to a client */
 	STAT_XACT_COUNT,
 	STAT_QUERY_COUNT,
@@ -28,12 +28,12 @@ struct stats {
 	uint64_t value[STATS];
 } __attribute__((aligned(64)));
 
-static inline void stats_add(struct stats *stats, enum stat stat, uint64_t amount)
+static inline void stats_add(struct stats *stats, enum stat_kind stat, uint64_t amount)
 {
 	__atomic_store_n(&stats->value[stat], stats->value[stat] + amount, __ATOMIC_RELAXED);
 }
 
-static inline uint64_t stats_read(const struct stats *stats, enum stat stat)
+static inline uint64_t stats_read(const struct stats *stats, enum stat_kind stat)
 {
 	return __atomic_load_n(&stats->value[stat], __ATOMIC_RELAXED);
 }

@@ -58,6 +58,31 @@ static void stream_rewatch(struct stream *stream)
 	stream_watch(stream, (stream->reading ? EV_READ : 0) | (stream_is_blocked(stream) ? EV_WRITE : 0));
 }
 
+int stream_connect(const union address *address)
+{
+	int fd = socket(address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -1;
+	if (connect(fd, &address->any, address_length(address)) != 0 && errno != EINPROGRESS) {
+		int error = errno;
+		close(fd);
+		errno = error;
+		return -1;
+	}
+	return fd;
+}
+
+int stream_connect_error(const struct stream *stream)
+{
+	int error = 0;
+	socklen_t size = sizeof(error);
+
+	if (getsockopt(stream->io.fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0)
+		return errno;
+	return error;
+}
+
 void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner)
 {
 	*stream = (struct stream){ .loop = loop, .transport = &stream_plain, .reading = true };
@@ -83,13 +108,23 @@ void stream_close(struct stream *stream)
 	stream->transport->close(stream);
 	stream_free_backlog(stream);
 	ev_io_set(&stream->io, -1, 0);
-	stream->error = EBADF;
+	stream->write_failed = true;
+}
+
+/* The owner learns of it from the read event that a shut down socket gives. */
+static bool stream_fail_write(struct stream *stream)
+{
+	stream->write_failed = true;
+	stream_free_backlog(stream);
+	shutdown(stream->io.fd, SHUT_WR);
+	if (stream->error == ENOMEM)
+		shutdown(stream->io.fd, SHUT_RD);
+	stream_set_reading(stream, true);
+	return false;
 }
 
 ssize_t stream_read(struct stream *stream, void *data, size_t size)
 {
-	if (stream->error)
-		return STREAM_FAILED;
 	return stream->transport->read(stream, data, size);
 }
 
@@ -103,7 +138,7 @@ static bool stream_keep(struct stream *stream, const uint8_t *data, size_t size)
 		uint8_t *backlog = capacity <= UINT32_MAX ? realloc(stream->backlog, capacity) : NULL;
 		if (!backlog) {
 			stream->error = ENOMEM;
-			return false;
+			return stream_fail_write(stream);
 		}
 		stream->backlog = backlog;
 		stream->backlog_capacity = (uint32_t)capacity;
@@ -118,7 +153,7 @@ bool stream_write(struct stream *stream, const void *data, size_t size)
 {
 	const uint8_t *at = data;
 
-	if (__builtin_expect(stream->error != 0, 0))
+	if (__builtin_expect(stream->write_failed, 0))
 		return false;
 	if (__builtin_expect(stream_is_blocked(stream), 0))
 		return stream_keep(stream, at, size);
@@ -127,7 +162,7 @@ bool stream_write(struct stream *stream, const void *data, size_t size)
 		if (count == STREAM_AGAIN)
 			return stream_keep(stream, at, size);
 		if (count < 0)
-			return false;
+			return stream_fail_write(stream);
 		at += count;
 		size -= (size_t)count;
 	}
@@ -136,7 +171,7 @@ bool stream_write(struct stream *stream, const void *data, size_t size)
 
 bool stream_flush(struct stream *stream)
 {
-	if (stream->error)
+	if (stream->write_failed)
 		return false;
 	while (stream_is_blocked(stream)) {
 		ssize_t count = stream->transport->write(stream, stream->backlog + stream->backlog_start,
@@ -144,7 +179,7 @@ bool stream_flush(struct stream *stream)
 		if (count == STREAM_AGAIN)
 			return true;
 		if (count < 0)
-			return false;
+			return stream_fail_write(stream);
 		stream->backlog_start += (uint32_t)count;
 		stream->backlog_length -= (uint32_t)count;
 	}

@@ -5,8 +5,8 @@
  * What the kernel does not take at once is kept in the backlog; it is the caller's duty to stop feeding a stream that
  * stream_is_blocked, so that a backlog stays as small as one read of the other side.
  *
- * What moves the bytes is a transport: a plain socket here, TLS beside it. An end of file or an error of the socket is
- * sticky: every later read and write answers it again.
+ * What moves the bytes is a transport: a plain socket here, TLS beside it. A failed write is sticky, and reading goes on
+ * after it: the peer's last words may still be there, and its end of file follows.
  *
  * Threads: the one whose loop it is on; stream_detach and stream_attach move it to another.
  */
@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+
+#include "pooler/address.h"
 
 struct stream;
 
@@ -47,9 +49,16 @@ struct stream {
 	uint32_t backlog_start;
 	uint32_t backlog_length; /* bytes that wait, from backlog_start */
 	uint32_t backlog_capacity;
-	int error;    /* errno of the failure, 0: none */
-	bool reading; /* wanted by the owner */
+	int error;         /* errno of the last failure, 0: none */
+	bool write_failed; /* nothing is written any more; what was waiting is gone */
+	bool reading;      /* wanted by the owner */
 };
+
+/* Begins to connect a non-blocking socket; its outcome shows when it becomes writable (stream_watch_connect, then
+ * stream_connect_error). -1: errno. */
+int stream_connect(const union address *address);
+/* Of a socket that has become writable: 0 when it is connected, else the errno. */
+int stream_connect_error(const struct stream *stream);
 
 /* Takes the descriptor. The watcher starts with reading on. */
 void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner);
@@ -63,8 +72,8 @@ static inline bool stream_is_open(const struct stream *stream)
 /* Up to `size` bytes: their count, or STREAM_AGAIN, STREAM_CLOSED, STREAM_FAILED. */
 ssize_t stream_read(struct stream *stream, void *data, size_t size);
 
-/* Sends, and keeps in the backlog what the kernel does not take. False: the stream failed, now or earlier (also when no
- * memory was left for the backlog: ENOMEM). */
+/* Sends, and keeps in the backlog what the kernel does not take. False: a write failed, now or earlier (also when no memory
+ * was left for the backlog: ENOMEM). Reading is then on, so that the event that follows tells the owner. */
 bool stream_write(struct stream *stream, const void *data, size_t size);
 /* Sends from the backlog. False: failed. */
 bool stream_flush(struct stream *stream);

@@ -1,5 +1,8 @@
 /*
  * A worker's life: its thread, the letters it gets from the main thread, its end.
+ *
+ * A worker that has been told to stop says so by process_worker_stopped when its last connection is gone, and goes on reading
+ * its mail, because the other workers may still write to it. When all have said so the main thread ends them.
  */
 #ifndef POOLER_WORKER_THREAD_H
 #define POOLER_WORKER_THREAD_H
@@ -9,12 +12,18 @@
 #include "pooler/client.h"
 #include "pooler/worker.h"
 
-/* Makes the worker ready and starts its thread. False: errno. Main thread. */
-bool worker_start(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config);
-/* Waits for the thread, which ends after its stop, and frees everything. Main thread. */
-void worker_join(struct worker *worker);
+/* ---- the main thread ---- */
 
-/* Letters to a worker; any thread. */
+/* Makes the worker ready and starts its thread. False: errno. */
+bool worker_start(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config);
+/* Ends the thread of a worker that has stopped, and waits for it. */
+void worker_end(struct worker *worker);
+/* Frees everything. After worker_end of all workers. */
+void worker_free(struct worker *worker);
+
+/* ---- letters to a worker; any thread ---- */
+
+/* Takes the descriptor. */
 void worker_send_client(struct worker *worker, int fd, const struct peer *peer);
 void worker_send_config(struct worker *worker, const struct config *config);
 void worker_send_stop(struct worker *worker, enum worker_stop how);
@@ -24,7 +33,7 @@ void worker_send_open(struct worker *worker, struct shared_pool *shared);
 void worker_send_ask(struct worker *worker, struct shared_pool *shared, const struct pool_handle *member,
 		     const struct pool_handle *waiter);
 
-/* The letter that a worker sends to the main thread when it has stopped. Defined by the process. */
-void process_worker_stopped(struct crew *crew);
+/* What a worker says when it has stopped. Set by the main thread before the workers start; called in their threads. */
+void worker_set_stopped(void (*stopped)(struct crew *crew));
 
 #endif

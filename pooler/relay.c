@@ -1,0 +1,630 @@
+#include "pooler/relay.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pooler/cleanup.h"
+#include "pooler/client_login.h"
+#include "pooler/console_client.h"
+#include "pooler/link.h"
+#include "pooler/log.h"
+#include "pooler/prepare.h"
+#include "pooler/server_login.h"
+#include "protocol/parse.h"
+
+/* A client that must wait is not read any further once this much is kept for it. */
+#define WAITING_BYTES_MAX (16u * 1024u)
+/* Errors and parameters above this pass unread: nothing of ours is that long. */
+#define JUDGED_BYTES_MAX (64u * 1024u)
+
+/* ---- from the client ---- */
+
+static void client_protocol_error(struct client *client, const char *format, unsigned value)
+{
+	char message[80];
+
+	snprintf(message, sizeof(message), format, value);
+	client_send_error(client, &(struct pg_report){ "FATAL", "08P01", message, NULL, NULL });
+	log_info("client %llu: %s", (unsigned long long)client->id, message);
+	client->leaving = true;
+}
+
+static void note_request(struct client *client)
+{
+	uint64_t now = client->worker->now_us;
+
+	if (!client->query_since_us)
+		client->query_since_us = now;
+	if (!client->xact_since_us)
+		client->xact_since_us = now;
+}
+
+/* What becomes of one message of the client's. */
+enum fate {
+	FATE_PASS,
+	FATE_DROP, /* it goes nowhere; what stood for it was sent instead */
+	FATE_MORE, /* it cannot be judged yet */
+	FATE_STOP, /* the client must go, or wait until the server has caught up */
+};
+
+static enum fate client_message(struct client *client, const struct pg_frame *frame, struct unsent *unsent,
+				size_t available)
+{
+	if (frame->type == PG_FRONTEND_TERMINATE) {
+		client->leaving = true;
+		return FATE_STOP;
+	}
+	if (client->mode != POOL_MODE_SESSION) {
+		enum prepare_verdict verdict = prepare_from_client(client, frame, unsent, available);
+		if (verdict == PREPARE_MORE)
+			return FATE_MORE;
+		if (verdict == PREPARE_REFUSED)
+			return FATE_DROP;
+		if (verdict == PREPARE_NO_MEMORY) {
+			client->leaving = true;
+			return FATE_STOP;
+		}
+	}
+	switch (pg_flow_client(&client->server->flow, frame->type, false)) {
+	case PG_FLOW_SENT:
+	case PG_FLOW_SKIPPED:
+		return FATE_PASS;
+	case PG_FLOW_FULL:
+		client->held_back = true;
+		return FATE_STOP;
+	case PG_FLOW_BAD:
+		break;
+	}
+	client_protocol_error(client, "invalid frontend message type %u", frame->type);
+	return FATE_STOP;
+}
+
+/* Bytes of the message under way. Returns how many of `size` are its. */
+static size_t client_pass_rest(struct client *client, size_t size)
+{
+	size_t count = client->passing < size ? client->passing : size;
+
+	client->passing -= (uint32_t)count;
+	return count;
+}
+
+/* Judges the messages in `size` bytes, as far as they can be; what may be passed on ends at unsent->at. */
+static void client_messages(struct client *client, struct unsent *unsent, size_t size)
+{
+	while (unsent->at < size) {
+		const uint8_t *at = unsent->data + unsent->at;
+		struct pg_frame frame;
+
+		if (client->passing) {
+			unsent->at += client_pass_rest(client, size - unsent->at);
+			if (client->passing_dropped)
+				unsent->from = unsent->at;
+			continue;
+		}
+		enum pg_result parsed = pg_frame_parse(at, size - unsent->at, &frame);
+		if (parsed == PG_MORE)
+			return;
+		if (parsed == PG_BAD) {
+			client_protocol_error(client, "invalid message length in a message of type %u", *at);
+			return;
+		}
+		enum fate fate = client_message(client, &frame, unsent, size - unsent->at);
+		if (fate == FATE_MORE || fate == FATE_STOP)
+			return;
+		note_request(client);
+		client->passing = frame.total_bytes;
+		client->passing_dropped = fate == FATE_DROP;
+		if (client->passing_dropped)
+			unsent_flush(unsent, client->server);
+	}
+}
+
+size_t relay_from_client(struct client *client, const uint8_t *data, size_t size)
+{
+	struct server *server = client->server;
+	struct unsent unsent = { .data = data };
+
+	client_messages(client, &unsent, size);
+	/* A failure to write shows when the server's last words are read. */
+	unsent_flush(&unsent, server);
+	if (__builtin_expect(stream_is_blocked(&server->stream), 0))
+		stream_set_reading(&client->stream, false);
+	return unsent.at;
+}
+
+/* Messages that owe nothing and mean nothing outside a conversation: PostgreSQL ignores them too. */
+static bool is_idle_noise(uint8_t type)
+{
+	return type == PG_FRONTEND_FLUSH || type == PG_FRONTEND_COPY_DATA || type == PG_FRONTEND_COPY_DONE ||
+	       type == PG_FRONTEND_COPY_FAIL;
+}
+
+/* Its request was refused, and an error said so: what belongs to it is dropped, and answered by one ReadyForQuery at its
+ * end, as PostgreSQL would. A simple request is one message; an extended one ends with its Sync. */
+static void client_drop_refused(struct client *client, uint8_t type)
+{
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+	bool simple = type == PG_FRONTEND_QUERY || type == PG_FRONTEND_FUNCTION_CALL;
+
+	if (type != PG_FRONTEND_SYNC && !(simple && client->refused == REFUSED_REQUEST)) {
+		client->refused = REFUSED_BATCH;
+		return;
+	}
+	client->refused = REFUSED_NOTHING;
+	pg_build_ready(&out, PG_TRANSACTION_IDLE);
+	client_send(client, &out);
+}
+
+/* A client without a server sent a whole frame's header. True: the message goes nowhere. */
+static bool client_idle_message(struct client *client, const struct pg_frame *frame, size_t available)
+{
+	if (frame->type == PG_FRONTEND_TERMINATE) {
+		client->leaving = true;
+		return false;
+	}
+	/* Half a request does not hold a server, unless it is too large to wait for. */
+	if (!client->refused && !is_idle_noise(frame->type) &&
+	    (frame->total_bytes <= available || available >= WAITING_BYTES_MAX))
+		link_request(client);
+	if (client->refused)
+		client_drop_refused(client, frame->type);
+	else if (!is_idle_noise(frame->type))
+		return false;
+	return true;
+}
+
+/* The client has no server. Returns how many bytes went nowhere; asks for a server when a request stands behind them. */
+static size_t client_idle_input(struct client *client, const uint8_t *data, size_t size)
+{
+	size_t at = 0;
+
+	while (at < size && !client->leaving) {
+		struct pg_frame frame;
+
+		if (client->passing) {
+			at += client_pass_rest(client, size - at);
+			continue;
+		}
+		enum pg_result parsed = pg_frame_parse(data + at, size - at, &frame);
+		if (parsed == PG_BAD)
+			client_protocol_error(client, "invalid message length in a message of type %u", data[at]);
+		if (parsed != PG_OK || !client_idle_message(client, &frame, size - at))
+			break;
+		client->passing = frame.total_bytes;
+	}
+	return at;
+}
+
+static bool client_may_relay(const struct client *client)
+{
+	return client->state == CLIENT_ACTIVE && !client->login && !client->server->task && !client->leaving;
+}
+
+/* Everything that a client's bytes may mean, by its state. Returns how many are done with. */
+static size_t client_input(struct client *client, const uint8_t *data, size_t size)
+{
+	size_t done = 0;
+
+	if (__builtin_expect(client->state == CLIENT_CLOSING, 0))
+		return size;
+	if (__builtin_expect(client->state <= CLIENT_AUTH, 0))
+		done = client_login_input(client, data, size);
+	if (__builtin_expect(client->state == CLIENT_CONSOLE, 0))
+		return done + console_client_input(client, data + done, size - done);
+	if (client->state == CLIENT_IDLE)
+		done += client_idle_input(client, data + done, size - done);
+	if (client_may_relay(client))
+		done += relay_from_client(client, data + done, size - done);
+	return done;
+}
+
+/* What it sends cannot be dealt with before something else has come. */
+static bool client_is_stuck(const struct client *client)
+{
+	switch (client->state) {
+	case CLIENT_AUTH:
+		return !client_login_expects_input(client);
+	case CLIENT_WAITING:
+		return true;
+	case CLIENT_ACTIVE:
+		return client->login || client->held_back || client->server->task;
+	case CLIENT_CONSOLE:
+		return client->console_busy;
+	default:
+		return false;
+	}
+}
+
+/* Takes new bytes together with the kept ones in front of them. */
+static void client_consume(struct client *client, const uint8_t *data, size_t size)
+{
+	size_t done = client_input(client, data, size);
+
+	if (client->leaving || !stream_is_open(&client->stream))
+		return;
+	if ((client->kept.length || done < size) && !kept_set(&client->kept, data + done, size - done)) {
+		client->leaving = true;
+		return;
+	}
+	if (client->kept.length >= WAITING_BYTES_MAX && client_is_stuck(client))
+		stream_set_reading(&client->stream, false);
+}
+
+void relay_resume(struct client *client)
+{
+	uint8_t *input = client->worker->input;
+	size_t size = client->kept.length;
+
+	if (client->state == CLIENT_CLOSING)
+		return;
+	client->held_back = false;
+	if (client->server ? !stream_is_blocked(&client->server->stream) : !stream_is_blocked(&client->stream))
+		stream_set_reading(&client->stream, true);
+	if (size > 0 && !client->leaving) {
+		memcpy(input, client->kept.data, size);
+		client_consume(client, input, size);
+	}
+	if (client->leaving)
+		link_leave(client, NULL, "client closed the connection");
+}
+
+static void client_readable(struct client *client)
+{
+	uint8_t *input = client->worker->input;
+	size_t kept = client->kept.length;
+
+	assert(kept <= WORKER_KEPT_BYTES_MAX);
+	if (__builtin_expect(kept != 0, 0))
+		memcpy(input, client->kept.data, kept);
+	ssize_t count = stream_read(&client->stream, input + kept, WORKER_READ_BYTES);
+	if (count == STREAM_AGAIN)
+		return;
+	if (count < 0 || client->stream.write_failed) {
+		client->leaving = true;
+		return;
+	}
+	if (client->shared)
+		stats_add(&client->shared->stats[client->worker->index], STAT_RECEIVED, (uint64_t)count);
+	client_consume(client, input, kept + (size_t)count);
+}
+
+/* The client took all that waited for it. */
+static void client_drained(struct client *client)
+{
+	if (client->state == CLIENT_CLOSING) {
+		client_linger(client);
+		return;
+	}
+	if (client->server)
+		stream_set_reading(&client->server->stream, true);
+	else
+		stream_set_reading(&client->stream, true);
+}
+
+void relay_client_event(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct client *client = io->data;
+
+	(void)loop;
+	if (__builtin_expect(revents & EV_WRITE, 0)) {
+		if (!stream_flush(&client->stream))
+			client->leaving = true;
+		else if (!stream_is_blocked(&client->stream))
+			client_drained(client);
+	}
+	if ((revents & EV_READ) && !client->leaving)
+		client_readable(client);
+	if (__builtin_expect(client->leaving, 0))
+		link_leave(client, NULL, "client closed the connection");
+}
+
+/* ---- from the server ---- */
+
+static void pass_to_client(struct server *server, const uint8_t *data, size_t size)
+{
+	struct client *client = server->client;
+
+	if (!client || size == 0 || client->leaving)
+		return;
+	stats_add(&server->shared->stats[server->worker->index], STAT_SENT, size);
+	if (!stream_write(&client->stream, data, size))
+		client->leaving = true;
+	else if (__builtin_expect(stream_is_blocked(&client->stream), 0))
+		stream_set_reading(&server->stream, false);
+}
+
+/* How much of a message's body must be there before it can be judged. */
+static size_t server_body_needed(const struct pg_frame *frame)
+{
+	switch (frame->type) {
+	case PG_BACKEND_READY:
+		return frame->body_bytes ? 1 : 0;
+	case PG_BACKEND_PARAMETER_STATUS:
+	case PG_BACKEND_ERROR:
+		return frame->body_bytes <= JUDGED_BYTES_MAX ? frame->body_bytes : 0;
+	case PG_BACKEND_COMMAND_COMPLETE:
+		return frame->body_bytes < 4 ? frame->body_bytes : 4;
+	default:
+		return 0;
+	}
+}
+
+/* A client's query has been answered to its end. */
+static void count_ready(struct client *client, struct stats *stats, uint8_t status)
+{
+	uint64_t now = client->worker->now_us;
+	bool more = client->server->flow.count > 0;
+
+	stats_add(stats, STAT_QUERY_COUNT, 1);
+	if (client->query_since_us)
+		stats_add(stats, STAT_QUERY_TIME, now - client->query_since_us);
+	client->query_since_us = more ? now : 0;
+	if (status != PG_TRANSACTION_IDLE)
+		return;
+	stats_add(stats, STAT_XACT_COUNT, 1);
+	if (client->xact_since_us)
+		stats_add(stats, STAT_XACT_TIME, now - client->xact_since_us);
+	client->xact_since_us = more ? now : 0;
+}
+
+/* In statement mode a transaction that stays open is answered by an error, and rolled back by the cleanup. */
+static bool refuse_transaction(struct server *server, uint8_t status)
+{
+	struct client *client = server->client;
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+
+	if (client->mode != POOL_MODE_STATEMENT || status == PG_TRANSACTION_IDLE)
+		return false;
+	pg_build_error(&out, &(struct pg_report){ "ERROR", "0A000",
+						  "transactions are not allowed in statement pooling mode",
+						  "pool_mode is \"statement\": each statement may run on another server.",
+						  "Use pool_mode \"transaction\", or send single statements." });
+	pg_build_ready(&out, PG_TRANSACTION_IDLE);
+	client_send(client, &out);
+	return true;
+}
+
+/* ReadyForQuery. True: the client must not see it. */
+static bool server_ready(struct server *server, uint8_t status)
+{
+	struct client *client = server->client;
+
+	if (!client)
+		return true;
+	count_ready(client, &server->shared->stats[server->worker->index], status);
+	return refuse_transaction(server, status);
+}
+
+static void server_parameter(struct server *server, const uint8_t *body, size_t size)
+{
+	struct pg_parameter_status status;
+
+	if (size <= JUDGED_BYTES_MAX && pg_parse_parameter_status(body, size, &status) == PG_OK)
+		server_note_parameter(server, status.name, status.value);
+}
+
+static struct server_error *make_error(const struct pg_error_fields *fields)
+{
+	struct server_error *error = calloc(1, sizeof(*error));
+
+	if (error)
+		server_error_set(error, fields);
+	return error;
+}
+
+/* ErrorResponse: keeps it when it is the answer to a task of ours, or the server's farewell. */
+static void server_error(struct server *server, const uint8_t *body, size_t size, bool ours)
+{
+	struct pg_error_fields fields;
+
+	if (size > JUDGED_BYTES_MAX || pg_parse_error(body, size, &fields) != PG_OK)
+		return;
+	if (ours && server->task && !server->task_error)
+		server->task_error = make_error(&fields);
+	if (!server->farewell && (strcmp(fields.severity, "FATAL") == 0 || strcmp(fields.severity, "PANIC") == 0))
+		server->farewell = make_error(&fields);
+	server->farewell_passed = server->farewell && server->client && !(ours && server->task);
+	if (server->farewell_passed)
+		server->client->last_words = true;
+}
+
+/* Somebody changed parameters in a way that the server does not report: what we set there may be gone. */
+static void server_command(struct server *server, const uint8_t *tag, size_t size)
+{
+	if (size < 4 || server->task)
+		return;
+	if (memcmp(tag, "SET", 4) == 0 || memcmp(tag, "RESE", 4) == 0 || memcmp(tag, "DISC", 4) == 0)
+		server->params_unknown = true;
+}
+
+/* One message of the server's is judged. Returns 1: the client may have it; 0: it may not; -1: the server may not say it. */
+static int server_message(struct server *server, const struct pg_frame *frame, const uint8_t *body, size_t judged)
+{
+	uint8_t type = frame->type;
+	uint8_t status = type == PG_BACKEND_READY && judged ? body[0] : 0;
+	uint8_t failed = type == PG_BACKEND_ERROR ? pg_flow_head(&server->flow) : 0;
+	struct pg_flow_answer answer = pg_flow_server(&server->flow, type, status);
+	bool hidden = answer.ours;
+
+	if (__builtin_expect(answer.bad, 0))
+		return -1;
+	switch (type) {
+	case PG_BACKEND_READY:
+		return !hidden && !server_ready(server, status);
+	case PG_BACKEND_COMMAND_COMPLETE:
+		server_command(server, body, judged);
+		return !hidden;
+	case PG_BACKEND_PARAMETER_STATUS:
+		server_parameter(server, body, frame->body_bytes);
+		return !server->task;
+	case PG_BACKEND_NOTICE:
+		return !server->task;
+	case PG_BACKEND_ERROR:
+		server_error(server, body, frame->body_bytes, hidden);
+		if (server->client && server->pending.count && !server->task)
+			return !prepare_failed(server, failed, answer.statements_dropped);
+		return !(hidden && server->task);
+	case PG_BACKEND_PARSE_COMPLETE:
+	case PG_BACKEND_CLOSE_COMPLETE:
+		if (server->pending.count)
+			prepare_completed(server);
+		return !hidden;
+	default:
+		return !hidden;
+	}
+}
+
+size_t relay_from_server(struct server *server, const uint8_t *data, size_t size)
+{
+	size_t at = 0;
+	size_t from = 0; /* data[from..at) is for the client */
+
+	while (at < size) {
+		struct pg_frame frame;
+
+		if (server->passing) {
+			size_t count = server->passing < size - at ? server->passing : size - at;
+			server->passing -= (uint32_t)count;
+			at += count;
+			if (server->passing_hidden)
+				from = at;
+			continue;
+		}
+		enum pg_result parsed = pg_frame_parse(data + at, size - at, &frame);
+		if (parsed == PG_MORE)
+			break;
+		if (parsed == PG_BAD)
+			return SIZE_MAX;
+		size_t needed = server_body_needed(&frame);
+		if (size - at < PG_FRAME_HEADER_BYTES + needed)
+			break;
+		/* What is judged may put something of ours in its place: all before it goes first. */
+		if (server->client && (frame.type == PG_BACKEND_ERROR || frame.type == PG_BACKEND_READY) && at > from &&
+		    (server->pending.count || server->client->mode == POOL_MODE_STATEMENT)) {
+			pass_to_client(server, data + from, at - from);
+			from = at;
+		}
+		int visible = server_message(server, &frame, data + at + PG_FRAME_HEADER_BYTES, needed);
+		if (visible < 0)
+			return SIZE_MAX;
+		if (!visible) {
+			pass_to_client(server, data + from, at - from);
+			from = at;
+		}
+		server->passing = frame.total_bytes;
+		server->passing_hidden = !visible;
+	}
+	pass_to_client(server, data + from, at - from);
+	return at;
+}
+
+/* A task of ours has come to its end. */
+static void server_finish_task(struct server *server)
+{
+	server_task_done *done = server->task;
+	struct server_error *error = server->task_error;
+
+	server->task = NULL;
+	server->task_error = NULL;
+	done(server, error);
+	free(error);
+}
+
+/* What follows from what was read, by the server's state. */
+static void server_settle(struct server *server)
+{
+	struct client *client = server->client;
+
+	if (server->passing || server->kept.length)
+		return; /* in the middle of a message: its end will bring us here again */
+	if (server->task) {
+		if (pg_flow_is_quiet(&server->flow))
+			server_finish_task(server);
+		return;
+	}
+	if (client && client->leaving) {
+		link_leave(client, NULL, "client closed the connection");
+		return;
+	}
+	if (client) {
+		if (pg_flow_is_free(&server->flow)
+			    ? client->mode != POOL_MODE_SESSION && !client->unnamed_too_large
+			    : client->mode == POOL_MODE_STATEMENT && pg_flow_is_quiet(&server->flow))
+			link_release(server);
+		else if (client->held_back && server->flow.count < PG_FLOW_QUEUE_MAX / 2)
+			relay_resume(client);
+		return;
+	}
+	if (server->state == SERVER_RESETTING)
+		cleanup_step(server);
+	else if (server->state == SERVER_IDLE && server->farewell)
+		link_lost(server, "08006", server->farewell->message);
+}
+
+static void server_consume(struct server *server, const uint8_t *data, size_t size)
+{
+	size_t done;
+
+	if (server->state == SERVER_CLOSING)
+		return;
+	bool logging_in = server->login != NULL;
+	done = logging_in ? server_login_input(server, data, size) : relay_from_server(server, data, size);
+	if (done == SIZE_MAX) {
+		if (!logging_in) /* else it is gone, or tries another address */
+			link_lost(server, "08P01", "the server broke the protocol");
+		return;
+	}
+	if ((server->kept.length || done < size) && !kept_set(&server->kept, data + done, size - done)) {
+		link_lost(server, "53200", "out of memory");
+		return;
+	}
+	if (!server->login)
+		server_settle(server);
+	else if (server_login_is_done(server))
+		server_login_finish(server);
+}
+
+static void server_ended(struct server *server, int error)
+{
+	const char *reason = error ? strerror(error) : "server closed the connection unexpectedly";
+
+	if (server->login)
+		server_login_broken(server, error, "reading from the server");
+	else
+		link_lost(server, "08006", reason);
+}
+
+static void server_readable(struct server *server)
+{
+	uint8_t *input = server->worker->input;
+	size_t kept = server->kept.length;
+
+	assert(kept <= WORKER_KEPT_BYTES_MAX);
+	if (__builtin_expect(kept != 0, 0))
+		memcpy(input, server->kept.data, kept);
+	ssize_t count = stream_read(&server->stream, input + kept, WORKER_READ_BYTES);
+	if (count == STREAM_AGAIN)
+		return;
+	if (count < 0)
+		server_ended(server, count == STREAM_FAILED ? server->stream.error : 0);
+	else
+		server_consume(server, input, kept + (size_t)count);
+}
+
+void relay_server_event(struct ev_loop *loop, ev_io *io, int revents)
+{
+	struct server *server = io->data;
+
+	(void)loop;
+	if (__builtin_expect(server->login && server_login_is_connecting(server), 0)) {
+		server_login_connected(server);
+		return;
+	}
+	if (__builtin_expect(revents & EV_WRITE, 0) && stream_flush(&server->stream) &&
+	    !stream_is_blocked(&server->stream) && server->client && !server->client->held_back && !server->task)
+		stream_set_reading(&server->client->stream, true);
+	if (revents & EV_READ)
+		server_readable(server);
+}
