@@ -25,7 +25,7 @@ static struct {
 	bool open;
 	struct mail *first; /* struct keys_job, by mail.next */
 	struct mail **last;
-	struct keys_entry *cache; /* owned; uthash keeps it in order of insertion: the one not used for longest is first */
+	struct keys_entry *cache; /* owned; in order of insertion: the one not used for longest is first */
 	uint64_t derived;
 } helper = { .lock = PTHREAD_MUTEX_INITIALIZER, .queued = PTHREAD_COND_INITIALIZER };
 

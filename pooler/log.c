@@ -40,9 +40,7 @@ static struct {
 	size_t start;
 	size_t length;
 	char bytes[LOG_QUEUE_BYTES];
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
-	    .filled = PTHREAD_COND_INITIALIZER,
-	    .ended = PTHREAD_COND_INITIALIZER };
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
 
 int log_threshold = LOG_LEVEL_LOG;
 
@@ -97,7 +95,7 @@ static size_t log_print(enum log_level level, char line[LOG_LINE_BYTES], const c
 }
 
 __attribute__((format(printf, 3, 4))) static size_t log_format(enum log_level level, char line[LOG_LINE_BYTES],
-							      const char *format, ...)
+							       const char *format, ...)
 {
 	va_list arguments;
 

@@ -282,8 +282,8 @@ static void entry_fill(struct entry *entry, int status, const struct ares_addrin
 	else
 		snprintf(entry->error, sizeof(entry->error), "%s", error_text(status));
 	entry->known_until_us = clock_now_us() + ttl_us;
-	log_debug("\"%s\": %zu addresses%s%s, for %.3f s", entry->name, entry->address_count, entry->error[0] ? ", " : "",
-		  entry->error, (double)ttl_us / 1e6);
+	log_debug("\"%s\": %zu addresses%s%s, for %.3f s", entry->name, entry->address_count,
+		  entry->error[0] ? ", " : "", entry->error, (double)ttl_us / 1e6);
 }
 
 static void entry_found(void *context, int status, int timeouts, struct ares_addrinfo *found)
@@ -422,7 +422,8 @@ void resolver_ask(struct resolver *resolver, struct resolver_job *job)
 
 static void resolver_set_bounds(struct resolver *resolver, const struct resolver_config *config)
 {
-	const uint64_t for_ever_us = INT32_MAX * USEC_PER_SEC; /* what a TTL can be: sums with the clock do not overflow */
+	/* The most that a TTL can be; sums with the clock do not overflow then. */
+	const uint64_t for_ever_us = INT32_MAX * USEC_PER_SEC;
 
 	resolver->max_ttl_us = config->max_ttl_us < for_ever_us ? config->max_ttl_us : for_ever_us;
 	resolver->failure_ttl_us = config->failure_ttl_us < for_ever_us ? config->failure_ttl_us : for_ever_us;

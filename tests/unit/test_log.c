@@ -155,7 +155,7 @@ END_TEST
 
 START_TEST(control_characters_are_shown_as_question_marks)
 {
-	log_info("user \"%s\"", "a\nFATAL b\x1b[2J\x7f\t\xc2\x9b" "0m \xc3\xa9\xe4\xbd\xa0");
+	log_info("user \"%s\"", "a\nFATAL b\x1b[2J\x7f\t\302\2330m \xc3\xa9\xe4\xbd\xa0");
 	char *text = capture_finish();
 	ck_assert_ptr_nonnull(strstr(text, "user \"a?FATAL b?[2J?\?\?\?0m \xc3\xa9\xe4\xbd\xa0\"\n"));
 	ck_assert_int_eq(count_in(text, "\n"), 1);

@@ -31,7 +31,7 @@ static struct zone {
 	int v6; /* AAAA records: 2001:db8::1 and so on */
 	uint32_t ttl;
 	enum manner manner;
-	const char *cname; /* the records are this name's, and the link to it has a TTL of 5 */
+	const char *cname;  /* the records are this name's, and the link to it has a TTL of 5 */
 	atomic_bool hidden; /* as if it did not exist */
 	atomic_int queries;
 } zones[] = {
@@ -229,7 +229,8 @@ static void *server_run(void *unused)
 	(void)unused;
 	for (;;) {
 		socklen_t length = sizeof(asker);
-		ssize_t count = recvfrom(server_fd, query.bytes, sizeof(query.bytes), 0, (struct sockaddr *)&asker, &length);
+		ssize_t count =
+			recvfrom(server_fd, query.bytes, sizeof(query.bytes), 0, (struct sockaddr *)&asker, &length);
 		if (count <= 1)
 			return NULL;
 		query.length = (size_t)count;
@@ -279,19 +280,30 @@ static struct sockaddr_in server_bound_to(void)
 	return address;
 }
 
-static void server_open(void)
+/* UDP and TCP on the same port, which somebody else may have for one of them. False: so it was. */
+static bool server_bind(void)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	const int yes = 1;
 
 	server_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	ck_assert_int_eq(bind(server_fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	address = server_bound_to();
 	server_tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	setsockopt(server_tcp_fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
-	ck_assert_int_eq(bind(server_tcp_fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	if (bind(server_tcp_fd, (struct sockaddr *)&address, sizeof(address)) == 0)
+		return true;
+	close(server_fd);
+	close(server_tcp_fd);
+	return false;
+}
+
+static void server_open(void)
+{
+	int tries = 0;
+
+	while (!server_bind())
+		ck_assert_int_lt(++tries, 100);
 	ck_assert_int_eq(listen(server_tcp_fd, 10), 0);
-	snprintf(server_address, sizeof(server_address), "127.0.0.1:%u", ntohs(address.sin_port));
+	snprintf(server_address, sizeof(server_address), "127.0.0.1:%u", ntohs(server_bound_to().sin_port));
 	ck_assert(thread_start(&server_thread, server_run, NULL, "dns"));
 	ck_assert(thread_start(&server_tcp_thread, server_tcp_run, NULL, "dns tcp"));
 }
@@ -508,8 +520,11 @@ END_TEST
 
 START_TEST(names_that_cannot_be_fail)
 {
-	static const char *const names[] = { "", ".", "..", "a..b", "-", "a b", "a\n", "\xff\xfe",
-					     "0123456789012345678901234567890123456789012345678901234567890123456789.test" };
+	static const char *const names[] = {
+		"",     ".",        "..",
+		"a..b", "-",        "a b",
+		"a\n",  "\xff\xfe", "0123456789012345678901234567890123456789012345678901234567890123456789.test"
+	};
 	char longest[RESOLVER_NAME_BYTES_MAX];
 
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
@@ -528,7 +543,6 @@ START_TEST(names_of_the_hosts_file_are_found)
 	char line[512];
 	char address[64];
 	char name[256];
-	int tried = 0;
 	FILE *hosts = fopen("/etc/hosts", "r");
 
 	while (hosts && fgets(line, sizeof(line), hosts)) {
@@ -543,13 +557,11 @@ START_TEST(names_of_the_hosts_file_are_found)
 		ck_assert_msg(job->address_count > 0, "%s: %s", name, job->error);
 		if (strncmp(address, "127.", 4) == 0)
 			ck_assert_msg(answer_has(job, expected), "%s has not %s", name, expected);
-		tried++;
 	}
 	if (hosts)
 		fclose(hosts);
 	const struct resolver_job *job = answer_to("localhost");
 	ck_assert(answer_has(job, "127.0.0.1:5432") || answer_has(job, "[::1]:5432"));
-	ck_assert_int_ge(tried, 0);
 }
 END_TEST
 
@@ -651,7 +663,8 @@ END_TEST
 /* Trap 85. */
 START_TEST(huge_ttl_does_not_overflow)
 {
-	resolver_configure(resolver, &(struct resolver_config){ .max_ttl_us = UINT64_MAX, .failure_ttl_us = UINT64_MAX });
+	resolver_configure(resolver,
+			   &(struct resolver_config){ .max_ttl_us = UINT64_MAX, .failure_ttl_us = UINT64_MAX });
 	/* Reading the system's settings again has not made it forget its server: the test's stays in force. */
 	answer_to("largest.test");
 	uint64_t ttl_s = row_of("largest.test").ttl_s;
