@@ -26,7 +26,7 @@
 #define CONNINFO_SOCKET_DIR "/var/run/postgresql" /* where the server is when no host is given */
 
 struct conninfo_host {
-	char *host;     /* owned; never "": a name, an address, or for is_local the directory ("@...": an abstract socket) */
+	char *host; /* owned; never "": a name, an address, or for is_local the directory ("@...": an abstract socket) */
 	char *hostaddr; /* owned; the numeric address to connect to instead of looking `host` up; NULL: none */
 	uint16_t port;
 	bool is_local; /* a unix socket: host/.s.PGSQL.port */

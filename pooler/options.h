@@ -23,10 +23,10 @@ enum options_action {
 
 struct options {
 	enum options_action action;
-	char *path;      /* owned; CONFIG; NULL when a URL was given */
-	char *url;       /* owned; secret; NULL when a file was given */
-	int verbosity;   /* -q: -1; each -v: one more. Together with the setting `verbose` it is what log_set_verbosity wants */
-	bool daemonize;  /* -d */
+	char *path; /* owned; CONFIG; NULL when a URL was given */
+	char *url;  /* owned; secret; NULL when a file was given */
+	int verbosity; /* -q: -1; each -v: one more. Together with the setting `verbose` it is what log_set_verbosity wants */
+	bool daemonize;   /* -d */
 	const char *user; /* borrowed from argv; -u; NULL: stay who we are */
 };
 

@@ -134,10 +134,10 @@ struct config {
 	size_t user_settings_count;
 	struct config_index *index; /* the same; names to the two above */
 	const struct users *users;  /* held; never NULL */
-	const struct config *base;  /* held; made by SET: the snapshot that owns what it borrows. NULL: owns it itself */
-	char *path;                 /* owned; absolute; the file that it came from. NULL: a URL */
-	char *url;                  /* owned; secret; NULL: a file */
-	uint8_t *sources;           /* owned; enum setting_source of each setting of the table */
+	const struct config *base; /* held; made by SET: the snapshot that owns what it borrows. NULL: owns it itself */
+	char *path;                /* owned; absolute; the file that it came from. NULL: a URL */
+	char *url;                 /* owned; secret; NULL: a file */
+	uint8_t *sources;          /* owned; enum setting_source of each setting of the table */
 };
 
 /* ---- making one: the main thread ---- */

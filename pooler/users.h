@@ -7,7 +7,7 @@
  *      "bob" "SCRAM-SHA-256$iterations:salt$stored:server"
  *      "eve" ""                         known, but without a password
  *
- * A double quote inside is written twice. What follows the secret on its line is ignored, as PgBouncer does.
+ * A double quote inside is written twice. What follows the secret on its line, after a blank, is ignored, as PgBouncer does.
  *
  * Threads: made by the main thread, then immutable and counted; any thread may read. Secrets are wiped when the last holder
  * lets go. Source: PgBouncer's manual, "Authentication file format"; PostgreSQL manual, pg_authid.rolpassword.
@@ -47,6 +47,8 @@ struct users *users_create(void);
 /* Adds one, before the list is shared. False: no memory, `error` (a static string) says what else: there already, a name
  * over 63 bytes or empty, a broken or too long secret. */
 bool users_add(struct users *users, const char *name, const char *secret, const char **error);
+/* The same with the password itself, whatever it looks like. */
+bool users_add_password(struct users *users, const char *name, const char *password, const char **error);
 /* Reads a file into `users`. False: it had faults, all of them told. */
 bool users_read_file(struct users *users, const char *path, users_fault *fault, void *context);
 
