@@ -355,10 +355,9 @@ void link_leave(struct client *client, const struct pg_report *report, const cha
 	client->login = NULL;
 	if (report)
 		client_send_error(client, report);
-	enum client_state was = client->state;
 	client_set_state(client, CLIENT_CLOSING);
 	client->leaving = true;
-	if (was == CLIENT_ACTIVE)
+	if (client->server)
 		abandon_server(client);
 	if (!client->last_words || client->stream.write_failed)
 		client_destroy(client);
