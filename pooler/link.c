@@ -377,9 +377,8 @@ static void log_lost(struct server *server, const char *reason)
 	if (server->state == SERVER_CLOSING)
 		log_debug("server %llu %s: closed", (unsigned long long)server->id, name);
 	else
-		log_warning("server %llu %s: lost while %s: %s%s%s", (unsigned long long)server->id, name,
-			    server_state_name(server->state), reason, server->farewell ? ": " : "",
-			    server->farewell ? server->farewell->message : "");
+		log_warning("server %llu %s: lost while %s: %s", (unsigned long long)server->id, name,
+			    server_state_name(server->state), server->farewell ? server->farewell->message : reason);
 }
 
 /* Out of the pool and away; opens another where one is due. */

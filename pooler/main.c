@@ -1,6 +1,7 @@
 /*
  * pgweir: the command.
  */
+#include <fcntl.h>
 #include <grp.h>
 #include <pwd.h>
 #include <stdio.h>
@@ -18,6 +19,17 @@ extern char **environ;
 
 /* What is still in the log's queue at the end gets this long. */
 #define LOG_CLOSE_WAIT_US (2 * USEC_PER_SEC)
+
+/* Else a socket could become descriptor 2 and be sent the log. */
+static void open_standard_descriptors(void)
+{
+	int fd;
+
+	while ((fd = open("/dev/null", O_RDWR)) >= 0 && fd <= STDERR_FILENO)
+		continue;
+	if (fd > STDERR_FILENO)
+		close(fd);
+}
 
 static bool become_user(const char *name)
 {
@@ -90,6 +102,7 @@ int main(int argc, char **argv)
 	static char error[CONFIG_ERROR_BYTES];
 	struct options options;
 
+	open_standard_descriptors();
 	if (!options_parse(&options, argc, argv, error, sizeof(error))) {
 		fprintf(stderr, "pgweir: %s\n", error);
 		return 2;

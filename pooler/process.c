@@ -1,3 +1,4 @@
+#define _GNU_SOURCE /* struct ucred */
 #include "pooler/process.h"
 
 #include <errno.h>
@@ -77,6 +78,7 @@ void process_configure(struct process *process, const struct config *config)
 	process->config = config;
 	note_verbosity(process);
 	resolver_configure(process->resolver, &resolver);
+	listener_configure(process->listener, &config->settings);
 	for (unsigned i = 0; i < process->crew.worker_count; i++)
 		worker_send_config(&process->crew.workers[i], config);
 	pools_configure(config);
@@ -354,13 +356,14 @@ void process_end(struct process *process)
 
 	for (unsigned i = 0; i < crew->worker_count; i++)
 		worker_end(&crew->workers[i]);
+	/* Who owes a worker a letter ends before that worker's mailbox. */
 	keys_close();
+	resolver_free(process->resolver);
 	console_free(process->console);
 	admin_close();
+	mailbox_clear(&process->mailbox);
 	for (unsigned i = 0; i < crew->worker_count; i++)
 		worker_free(&crew->workers[i]);
-	resolver_free(process->resolver);
-	mailbox_clear(&process->mailbox);
 	listener_free(process->listener);
 	pools_free_all();
 	admin_state_clear();
