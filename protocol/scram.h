@@ -33,7 +33,7 @@
 #define PG_SCRAM_NONCE_RAW_BYTES 18u /* random bytes in a nonce of ours, before base64 */
 #define PG_SCRAM_ITERATIONS_DEFAULT 4096u
 #define PG_SCRAM_ITERATIONS_MAX 10000000u /* a server that asks for more is refused: it would burn our CPU */
-#define PG_SCRAM_MESSAGE_BYTES_MAX 65535u  /* a longer message is refused unread, as PostgreSQL does */
+#define PG_SCRAM_MESSAGE_BYTES_MAX 65535u /* a longer message is refused unread, as PostgreSQL does */
 #define PG_SCRAM_MECHANISM "SCRAM-SHA-256"
 
 /* What a server keeps of a password. */
@@ -94,7 +94,7 @@ struct pg_scram_client {
 	struct pg_buffer auth_message; /* owned: for the server's signature */
 	char *nonce;                   /* owned */
 	/* After pg_scram_client_challenge: what the keys must be derived with. */
-	char *combined_nonce;  /* owned */
+	char *combined_nonce;          /* owned */
 	struct pg_buffer server_first; /* owned */
 	uint8_t salt[PG_SCRAM_SALT_BYTES_MAX];
 	size_t salt_bytes;

@@ -76,8 +76,7 @@ static void put_server_first(struct pg_buffer *out, const char *nonce, const str
 }
 
 enum pg_result pg_scram_server_first(struct pg_scram_server *server, const uint8_t *data, size_t bytes,
-				     const struct pg_scram_secret *secret, const uint8_t *raw_nonce,
-				     const char **error)
+				     const struct pg_scram_secret *secret, const uint8_t *raw_nonce, const char **error)
 {
 	pg_scram_server_clear(server);
 	if (secret->iterations == 0)

@@ -73,7 +73,7 @@ bool scram_span_is(struct scram_span span, const char *text)
 bool scram_span_is_nonce(struct scram_span span)
 {
 	for (size_t i = 0; i < span.bytes; i++)
-		if (span.data[i] < 0x21 || span.data[i] > 0x7e || span.data[i] == ',')
+		if (span.data[i] < 0x21 || span.data[i] > 0x7e)
 			return false;
 	return span.bytes > 0;
 }

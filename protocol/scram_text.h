@@ -30,7 +30,7 @@ struct scram_span scram_attribute(struct pg_reader *reader, char name);
 void scram_skip_extensions(struct pg_reader *reader, char stop);
 
 bool scram_span_is(struct scram_span span, const char *text);
-/* Not empty, printable ASCII, no comma. */
+/* Not empty, printable ASCII. (An attribute's value has no comma.) */
 bool scram_span_is_nonce(struct scram_span span);
 /* A decimal number 1 .. PG_SCRAM_ITERATIONS_MAX. */
 bool scram_span_iterations(struct scram_span span, uint32_t *iterations);

@@ -34,8 +34,7 @@ static bool length_fits_kind(enum pg_startup_kind kind, uint32_t length)
 	if (kind == PG_STARTUP_SSL_REQUEST || kind == PG_STARTUP_GSSENC_REQUEST)
 		return length == STARTUP_HEAD_BYTES;
 	if (kind == PG_STARTUP_CANCEL_REQUEST)
-		return length > STARTUP_HEAD_BYTES + 4 &&
-		       length <= STARTUP_HEAD_BYTES + 4 + PG_CANCEL_KEY_BYTES_MAX;
+		return length > STARTUP_HEAD_BYTES + 4 && length <= STARTUP_HEAD_BYTES + 4 + PG_CANCEL_KEY_BYTES_MAX;
 	return true;
 }
 

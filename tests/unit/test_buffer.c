@@ -5,6 +5,19 @@
 #include "protocol/buffer.h"
 #include "protocol/message.h"
 
+/* A sanitizer ends a process that asks for too much memory, unless it says that it wants to see malloc fail. */
+const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void)
+{
+	return "allocator_may_return_null=1";
+}
+
 START_TEST(integers_are_big_endian_and_strings_end)
 {
 	struct pg_buffer buffer = PG_BUFFER_EMPTY;
@@ -15,8 +28,7 @@ START_TEST(integers_are_big_endian_and_strings_end)
 	pg_buffer_put_string(&buffer, "ab");
 	pg_buffer_put_string(&buffer, "");
 	pg_buffer_put_bytes(&buffer, "x\0y", 3);
-	static const uint8_t expected[] = { 1,    2,   3,   4, 5, 6,   7, 0xff, 0xfe, 0xfd,
-					    0xfc, 'a', 'b', 0, 0, 'x', 0, 'y' };
+	static const uint8_t expected[] = { 1, 2, 3, 4, 5, 6, 7, 0xff, 0xfe, 0xfd, 0xfc, 'a', 'b', 0, 0, 'x', 0, 'y' };
 	ck_assert(!buffer.failed);
 	ck_assert_uint_eq(buffer.length, sizeof(expected));
 	ck_assert_mem_eq(buffer.data, expected, sizeof(expected));
@@ -54,7 +66,9 @@ START_TEST(empty_puts_need_no_memory)
 END_TEST
 
 /* More than any address space holds, and sums that wrap. */
-static const size_t impossible[] = { SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 3, SIZE_MAX / 2, SIZE_MAX / 2 + 1, SIZE_MAX / 4 };
+static const size_t impossible[] = {
+	SIZE_MAX, SIZE_MAX - 1, SIZE_MAX - 3, SIZE_MAX / 2, SIZE_MAX / 2 + 1, SIZE_MAX / 4
+};
 
 START_TEST(no_memory_sets_failed_for_good)
 {
