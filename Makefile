@@ -95,7 +95,7 @@ $(BUILD)/protocol/%.o: protocol/%.c | setup-build
 # Tests: one binary for each test_X.c, with a main function made for its suite.
 $(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
 	@mkdir -p $(@D)
-	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) $(check_cflags) -c -o $@ $<
+	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) $(check_cflags) -DSOURCE_DIRECTORY='"$(CURDIR)"' -c -o $@ $<
 
 main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
 $(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o: tests/unit/main.c | setup-build setup-test

@@ -1,13 +1,14 @@
 #!/bin/sh
 # A private PostgreSQL in a directory of its own, for the tests and for make run.
 #
-#	postgres.sh run DIR      makes the cluster when it is not there, and runs it until INT or TERM (fast stop) or QUIT
-#				 (immediate stop) comes
+#	postgres.sh run DIR      makes the cluster when it is not there, and runs it until TERM or INT (fast stop) or QUIT
+#				 (immediate stop) comes; a shell's background jobs get TERM only
 #	postgres.sh start DIR    the same in the background; returns when it takes connections
 #	postgres.sh stop DIR     stops what start has started
 #
 # DIR/env names the place, as shell assignments: PGHOST (the directory of the unix socket), PGPORT, PGDATA, PGBIN. It is there
 # before the server takes connections; DIR/data/postmaster.pid says "ready" in its last line when it does. DIR/log is its log.
+# POSTGRES_PORT sets the port, which is else a free one.
 #
 # Started by root it runs as another user, because initdb refuses root. Where that user cannot reach DIR (a checkout under
 # /root), the data lies under /tmp and DIR/data points to it.
@@ -53,7 +54,7 @@ as_owner() {
 }
 
 new_directory() {
-	made=$(mktemp -d /tmp/pgweir-"$1"-XXXXXX)
+	made=$(mktemp -d "${TEST_TMP:-/tmp}/pgweir-$1-XXXXXX")
 	[ -z "$owner" ] || chown "$owner" "$made"
 	chmod "$2" "$made"
 	echo "$made"
@@ -141,7 +142,7 @@ prepare() {
 	fi
 	[ ! -e "$directory/env" ] || forget_socket
 	PGHOST=$(new_directory socket 755)
-	PGPORT=$(free_port)
+	PGPORT=${POSTGRES_PORT:-$(free_port)}
 	printf 'PGHOST=%s\nPGPORT=%s\nPGDATA=%s\nPGBIN=%s\n' "$PGHOST" "$PGPORT" "$PGDATA" "$PGBIN" >"$directory/env.new"
 	mv "$directory/env.new" "$directory/env"
 }
@@ -149,7 +150,7 @@ prepare() {
 forget_socket() {
 	socket=$(sed -n 's/^PGHOST=//p' "$directory/env")
 	case $socket in
-	/tmp/pgweir-socket-*) rm -rf "$socket" ;;
+	*/pgweir-socket-*) rm -rf "$socket" ;;
 	esac
 	rm -f "$directory/env"
 }
