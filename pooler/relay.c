@@ -81,28 +81,27 @@ static enum fate client_message(struct client *client, const struct pg_frame *fr
 	return FATE_STOP;
 }
 
-/* Bytes of the message under way. Returns how many of `size` are its. */
-static size_t client_pass_rest(struct client *client, size_t size)
+/* Steps over the bytes of the message under way, as far as they are there. */
+static void client_pass_rest(struct client *client, struct unsent *unsent, size_t size)
 {
-	size_t count = client->passing < size ? client->passing : size;
+	size_t left = size - unsent->at;
+	size_t count = client->passing < left ? client->passing : left;
 
 	client->passing -= (uint32_t)count;
-	return count;
+	unsent->at += count;
+	if (client->passing_dropped)
+		unsent->from = unsent->at;
 }
 
 /* Judges the messages in `size` bytes, as far as they can be; what may be passed on ends at unsent->at. */
 static void client_messages(struct client *client, struct unsent *unsent, size_t size)
 {
+	if (client->passing)
+		client_pass_rest(client, unsent, size);
 	while (unsent->at < size) {
 		const uint8_t *at = unsent->data + unsent->at;
 		struct pg_frame frame;
 
-		if (client->passing) {
-			unsent->at += client_pass_rest(client, size - unsent->at);
-			if (client->passing_dropped)
-				unsent->from = unsent->at;
-			continue;
-		}
 		enum pg_result parsed = pg_frame_parse(at, size - unsent->at, &frame);
 		if (parsed == PG_MORE)
 			return;
@@ -118,6 +117,7 @@ static void client_messages(struct client *client, struct unsent *unsent, size_t
 		client->passing_dropped = fate == FATE_DROP;
 		if (client->passing_dropped)
 			unsent_flush(unsent, client->server);
+		client_pass_rest(client, unsent, size);
 	}
 }
 
@@ -184,7 +184,9 @@ static size_t client_idle_input(struct client *client, const uint8_t *data, size
 		struct pg_frame frame;
 
 		if (client->passing) {
-			at += client_pass_rest(client, size - at);
+			size_t count = client->passing < size - at ? client->passing : size - at;
+			client->passing -= (uint32_t)count;
+			at += count;
 			continue;
 		}
 		enum pg_result parsed = pg_frame_parse(data + at, size - at, &frame);
@@ -450,6 +452,8 @@ static int server_message(struct server *server, const struct pg_frame *frame, c
 
 	if (__builtin_expect(answer.bad, 0))
 		return -1;
+	if (__builtin_expect(answer.statements_dropped && type != PG_BACKEND_ERROR && server->client, 0))
+		prepare_failed(server, 0, answer.statements_dropped);
 	switch (type) {
 	case PG_BACKEND_READY:
 		return !hidden && !server_ready(server, status);
@@ -476,45 +480,67 @@ static int server_message(struct server *server, const struct pg_frame *frame, c
 	}
 }
 
+/* What is judged may put something of ours in its place: all before it goes first. */
+static bool may_be_replaced(const struct server *server, uint8_t type)
+{
+	return server->client && (type == PG_BACKEND_ERROR || type == PG_BACKEND_READY) &&
+	       (server->pending.count || server->client->mode == POOL_MODE_STATEMENT);
+}
+
+/* Steps over a message of which `left` bytes are there. Returns how many of them are its. */
+static size_t server_pass_message(struct server *server, uint32_t total_bytes, size_t left, bool hidden)
+{
+	if (total_bytes <= left)
+		return total_bytes;
+	server->passing = total_bytes - (uint32_t)left;
+	server->passing_hidden = hidden;
+	return left;
+}
+
+/* The rest of a message whose beginning came earlier. */
+static size_t server_pass_rest(struct server *server, size_t left)
+{
+	size_t count = server->passing < left ? server->passing : left;
+
+	server->passing -= (uint32_t)count;
+	return count;
+}
+
 size_t relay_from_server(struct server *server, const uint8_t *data, size_t size)
 {
-	size_t at = 0;
 	size_t from = 0; /* data[from..at) is for the client */
+	size_t at = server_pass_rest(server, size);
 
+	if (server->passing_hidden)
+		from = at;
 	while (at < size) {
 		struct pg_frame frame;
+		enum pg_result parsed = pg_frame_parse(data + at, size - at, &frame);
 
-		if (server->passing) {
-			size_t count = server->passing < size - at ? server->passing : size - at;
-			server->passing -= (uint32_t)count;
-			at += count;
-			if (server->passing_hidden)
-				from = at;
+		if (__builtin_expect(parsed != PG_OK, 0)) {
+			if (parsed == PG_BAD)
+				return SIZE_MAX;
+			break;
+		}
+		if (__builtin_expect(pg_flow_is_plain_row(&server->flow, frame.type), 1)) {
+			at += server_pass_message(server, frame.total_bytes, size - at, false);
 			continue;
 		}
-		enum pg_result parsed = pg_frame_parse(data + at, size - at, &frame);
-		if (parsed == PG_MORE)
-			break;
-		if (parsed == PG_BAD)
-			return SIZE_MAX;
 		size_t needed = server_body_needed(&frame);
 		if (size - at < PG_FRAME_HEADER_BYTES + needed)
 			break;
-		/* What is judged may put something of ours in its place: all before it goes first. */
-		if (server->client && (frame.type == PG_BACKEND_ERROR || frame.type == PG_BACKEND_READY) && at > from &&
-		    (server->pending.count || server->client->mode == POOL_MODE_STATEMENT)) {
+		if (may_be_replaced(server, frame.type)) {
 			pass_to_client(server, data + from, at - from);
 			from = at;
 		}
 		int visible = server_message(server, &frame, data + at + PG_FRAME_HEADER_BYTES, needed);
 		if (visible < 0)
 			return SIZE_MAX;
-		if (!visible) {
+		if (!visible)
 			pass_to_client(server, data + from, at - from);
+		at += server_pass_message(server, frame.total_bytes, size - at, !visible);
+		if (!visible)
 			from = at;
-		}
-		server->passing = frame.total_bytes;
-		server->passing_hidden = !visible;
 	}
 	pass_to_client(server, data + from, at - from);
 	return at;

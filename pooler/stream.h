@@ -82,8 +82,13 @@ static inline bool stream_is_blocked(const struct stream *stream)
 	return stream->backlog_length != 0;
 }
 
-/* Stops and resumes reading. Rare: no system call when nothing changes. */
-void stream_set_reading(struct stream *stream, bool reading);
+/* Stops and resumes reading. Asked for at every transaction, and nearly always nothing changes. */
+void stream_change_reading(struct stream *stream, bool reading);
+static inline void stream_set_reading(struct stream *stream, bool reading)
+{
+	if (__builtin_expect(stream->reading != reading, 0))
+		stream_change_reading(stream, reading);
+}
 /* While connecting: only writability is watched, and told as EV_WRITE. stream_set_reading(.., true) ends that. */
 void stream_watch_connect(struct stream *stream);
 
