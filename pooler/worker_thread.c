@@ -300,14 +300,20 @@ static void worker_init(struct worker *worker, struct crew *crew, uint16_t index
 	ev_timer_start(worker->loop, &worker->tick);
 }
 
-bool worker_start(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config)
+bool worker_open(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config)
 {
 	worker->loop = ev_loop_new(EVFLAG_AUTO);
 	worker->input = malloc(WORKER_KEPT_BYTES_MAX + WORKER_READ_BYTES);
 	if (!worker->loop || !worker->input)
 		return false;
 	worker_init(worker, crew, index, config);
-	return thread_start(&worker->thread, worker_run, worker, "pgweir-worker");
+	return true;
+}
+
+bool worker_start(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config)
+{
+	return worker_open(worker, crew, index, config) &&
+	       thread_start(&worker->thread, worker_run, worker, "pgweir-worker");
 }
 
 void worker_end(struct worker *worker)

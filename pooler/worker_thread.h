@@ -14,11 +14,13 @@
 
 /* ---- the main thread ---- */
 
-/* Makes the worker ready and starts its thread. False: errno. */
+/* Makes a zeroed worker ready, without a thread: for tests that turn its loop themselves. False: errno. */
+bool worker_open(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config);
+/* The same, and starts its thread. */
 bool worker_start(struct worker *worker, struct crew *crew, uint16_t index, const struct config *config);
 /* Ends the thread of a worker that has stopped, and waits for it. */
 void worker_end(struct worker *worker);
-/* Frees everything. After worker_end of all workers. */
+/* Frees everything. After worker_end of all workers that were started. */
 void worker_free(struct worker *worker);
 
 /* ---- letters to a worker; any thread ---- */
