@@ -87,8 +87,8 @@ static void explain_syntax(const char *text, const char *message, char *error, s
 			 "libpq cannot read it (in a URI, special characters of a password are written as %%XX)");
 }
 
-/* An '@' or a '/' of a password that was not written as %XX ends it too early: the rest is then taken for hosts or for the
- * database, and has another '@' in it. */
+/* An '@' or a '/' of a password that was not written as %XX ends it too early: the rest is then taken for hosts or for
+ * the database, and has another '@' in it. */
 static bool is_cut_uri(const char *text)
 {
 	const char *authority = strstr(text, "://"), *at;

@@ -4,11 +4,11 @@
  *      host=db1,db2 port=5432 dbname=app user=pooler password=...
  *      postgresql://pooler:...@db1,db2:5433/app?connect_timeout=5
  *
- * libpq's own parser reads them; the environment (PGHOST ...), the service file and the password file are not looked at.
- * An option that pgweir cannot honour is refused, never ignored.
+ * libpq's own parser reads them; the environment (PGHOST ...), the service file and the password file are not looked
+ * at. An option that pgweir cannot honour is refused, never ignored.
  *
- * Immutable after conninfo_parse; any thread may read. Source: PostgreSQL manual, "Connection Strings" and "Parameter Key
- * Words".
+ * Immutable after conninfo_parse; any thread may read. Source: PostgreSQL manual, "Connection Strings" and "Parameter
+ * Key Words".
  */
 #ifndef POOLER_CONNINFO_H
 #define POOLER_CONNINFO_H
@@ -26,7 +26,7 @@
 #define CONNINFO_SOCKET_DIR "/var/run/postgresql" /* where the server is when no host is given */
 
 struct conninfo_host {
-	char *host; /* owned; never "": a name, an address, or for is_local the directory ("@...": an abstract socket) */
+	char *host;     /* owned; never "": a name, an address, or for is_local the directory ("@...": abstract) */
 	char *hostaddr; /* owned; the numeric address to connect to instead of looking `host` up; NULL: none */
 	uint16_t port;
 	bool is_local; /* a unix socket: host/.s.PGSQL.port */
@@ -53,8 +53,8 @@ struct conninfo_parts {
 	const char *password;
 };
 
-/* Reads `text` ("" is all defaults) and `parts` (NULL: none). False: `error` says why, without any secret, and `conninfo` is
- * empty. */
+/* Reads `text` ("" is all defaults) and `parts` (NULL: none). False: `error` says why, without any secret, and
+ * `conninfo` is empty. */
 bool conninfo_parse(struct conninfo *conninfo, const char *text, const struct conninfo_parts *parts, char *error,
 		    size_t error_bytes);
 /* Wipes and frees what it holds. */

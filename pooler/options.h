@@ -23,10 +23,10 @@ enum options_action {
 
 struct options {
 	enum options_action action;
-	char *path; /* owned; CONFIG; NULL when a URL was given */
-	char *url;  /* owned; secret; NULL when a file was given */
-	int verbosity; /* -q: -1; each -v: one more. Together with the setting `verbose` it is what log_set_verbosity wants */
-	bool daemonize;   /* -d */
+	char *path;     /* owned; CONFIG; NULL when a URL was given */
+	char *url;      /* owned; secret; NULL when a file was given */
+	int verbosity;  /* -q: -1; each -v: one more. With the setting `verbose` added, what log_set_verbosity wants */
+	bool daemonize; /* -d */
 	const char *user; /* borrowed from argv; -u; NULL: stay who we are */
 };
 
@@ -34,8 +34,8 @@ struct options {
 #define OPTIONS_EXIT_FAILURE 1 /* the configuration is not good */
 #define OPTIONS_EXIT_USAGE 2   /* the command line is not */
 
-/* Reads the command line. A password in a URL is covered in argv itself, where ps shows it. False: `error` says why, and
- * `options` holds nothing. */
+/* Reads the command line. A password in a URL is covered in argv itself, where ps shows it. False: `error` says why,
+ * and `options` holds nothing. */
 bool options_parse(struct options *options, int argc, char **argv, char *error, size_t error_bytes);
 /* Wipes and frees. */
 void options_clear(struct options *options);

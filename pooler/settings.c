@@ -232,7 +232,8 @@ void config_pool_policy(const struct config *config, const struct database *data
 	if (policy->min_size > policy->size)
 		policy->min_size = policy->size;
 	if (policy->lifetime_us == 0) {
-		/* Serves once: for the pool 0 is never, and one kept open without work would be renewed all the time. */
+		/* Serves once: for the pool 0 is never, and one kept open without work would be renewed all the time.
+		 * */
 		policy->lifetime_us = 1;
 		policy->min_size = 0;
 	}

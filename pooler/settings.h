@@ -3,11 +3,12 @@
  *
  *      defaults  <  file  <  environment (PGWEIR_LISTEN_PORT ...)  <  SET on the console
  *
- * A snapshot comes from a file in libconfig's format, or from one URL, and is taken whole or not at all. One table describes
- * every setting (settings_table.c): its name, type, unit, bounds, default, where it may stand and who may change it.
+ * A snapshot comes from a file in libconfig's format, or from one URL, and is taken whole or not at all. One table
+ * describes every setting (settings_table.c): its name, type, unit, bounds, default, where it may stand and who may
+ * change it.
  *
- * Durations are in microseconds, `_us`. What 0 means is PgBouncer's: no limit, but for server_lifetime, where 0 means that a
- * connection serves once; config_pool_policy translates that.
+ * Durations are in microseconds, `_us`. What 0 means is PgBouncer's: no limit, but for server_lifetime, where 0 means
+ * that a connection serves once; config_pool_policy translates that.
  *
  * Threads: the main thread makes snapshots and hands them out; they are counted, and never changed once shared.
  */
@@ -145,21 +146,21 @@ struct config {
 #define CONFIG_ERROR_BYTES 8192 /* holds every line that the functions below may write */
 #define CONFIG_ERRORS_MAX 20
 
-/* Loads a file; `env` is an environment as environ. NULL: nothing has changed, and `error` holds up to CONFIG_ERRORS_MAX
- * lines "FILE:LINE: setting: reason", separated by newlines. The caller holds the result once. */
+/* Loads a file; `env` is an environment as environ. NULL: nothing has changed, and `error` holds up to
+ * CONFIG_ERRORS_MAX lines "FILE:LINE: setting: reason", separated by newlines. The caller holds the result once. */
 struct config *config_load(const char *path, char *const *env, char *error, size_t error_bytes);
-/* The same from one URL: that database alone, the URL's user at the server, clients log in as that user with its password
- * (without a password: trust), on 127.0.0.1 and a unix socket in /tmp. */
+/* The same from one URL: that database alone, the URL's user at the server, clients log in as that user with its
+ * password (without a password: trust), on 127.0.0.1 and a unix socket in /tmp. */
 struct config *config_from_url(const char *url, char *const *env, char *error, size_t error_bytes);
 /* True when `text` is a URL that config_from_url takes, rather than the name of a file. */
 bool config_is_url(const char *text);
-/* Loads again from where `running` came from. Settings that only a restart changes keep their running value; the names of
- * those that the file would change are written to `restart`, separated by ", ", "" when there are none. What SET had changed
- * goes back to what the file says. */
+/* Loads again from where `running` came from. Settings that only a restart changes keep their running value; the names
+ * of those that the file would change are written to `restart`, separated by ", ", "" when there are none. What SET had
+ * changed goes back to what the file says. */
 struct config *config_reload(const struct config *running, char *const *env, char *restart, size_t restart_bytes,
 			     char *error, size_t error_bytes);
-/* SET: a snapshot that differs from `old` in one global setting. NULL: `error` says why. The caller holds the result once,
- * and keeps its hold of `old`. */
+/* SET: a snapshot that differs from `old` in one global setting. NULL: `error` says why. The caller holds the result
+ * once, and keeps its hold of `old`. */
 struct config *config_with_setting(const struct config *old, const char *name, const char *value, char *error,
 				   size_t error_bytes);
 
@@ -180,8 +181,8 @@ bool config_user_is_admin(const struct config *config, const char *user);
 /* May look but not touch. An admin is not one of these unless he is named there. */
 bool config_user_is_stats(const struct config *config, const char *user);
 
-/* The user's own value, else the database's, else the global one. `user` is the one of the pool: the server's. A minimum
- * above the size that results is cut to it. */
+/* The user's own value, else the database's, else the global one. `user` is the one of the pool: the server's. A
+ * minimum above the size that results is cut to it. */
 struct pool_policy;
 void config_pool_policy(const struct config *config, const struct database *database, const char *user,
 			struct pool_policy *policy);

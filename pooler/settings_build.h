@@ -40,8 +40,8 @@ struct config_builder {
 
 /* All defaults. False: no memory, reported; config_builder_end must still be called. */
 bool config_builder_begin(struct config_builder *builder, const char *origin, char *error, size_t error_bytes);
-/* Reads the auth_file, checks what must hold between settings, and gives out the snapshot; NULL when there were faults, and
- * everything is freed. */
+/* Reads the auth_file, checks what must hold between settings, and gives out the snapshot; NULL when there were faults,
+ * and everything is freed. */
 struct config *config_builder_end(struct config_builder *builder);
 
 /* A global setting from text. */
@@ -67,8 +67,9 @@ bool own_settings_check(const struct settings *settings, const struct own_settin
 
 /* Told of what libconfig reads wrongly without a word. */
 typedef void settings_scan_fault(void *context, unsigned line, const char *text);
-/* Looks a file's text over: zero bytes, numbers that libconfig would cut to 32 or 64 bits, strings that it would end at a
- * \x00. *absolute_include is set when the first @include names an absolute path. */
+/* Looks a file's text over: zero bytes, numbers that libconfig would cut to 32 or 64 bits, strings that it would end at
+ * a \x00 or of which it would not find the end. *absolute_include is set when the first @include names an absolute
+ * path. */
 void settings_scan(const char *text, size_t bytes, settings_scan_fault *fault, void *context, bool *absolute_include);
 
 /* Nothing but defaults; with one hold. NULL: no memory. */

@@ -3,8 +3,8 @@
  *
  *      FILE:LINE: setting: reason
  *
- * up to CONFIG_ERRORS_MAX, in a caller's array of CONFIG_ERROR_BYTES. Control characters are shown as '?'. Nothing that may
- * be a secret belongs into them.
+ * up to CONFIG_ERRORS_MAX, in a caller's array of CONFIG_ERROR_BYTES. Control characters are shown as '?'. Nothing that
+ * may be a secret belongs into them.
  *
  * Inside pooler/settings*.c only; one thread.
  */

@@ -16,7 +16,7 @@
 
 /* ---- the text of a file ---- */
 
-/* All of the file, then a NUL. False: errno. */
+/* All of the file, a newline (libconfig wants one after a comment) and a NUL. False: errno. */
 static bool read_file(const char *path, struct pg_buffer *text)
 {
 	int fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -24,7 +24,7 @@ static bool read_file(const char *path, struct pg_buffer *text)
 
 	if (fd < 0)
 		return false;
-	while (pg_buffer_reserve(text, READ_BYTES + 1) && text->length <= FILE_BYTES_MAX) {
+	while (pg_buffer_reserve(text, READ_BYTES + 2) && text->length <= FILE_BYTES_MAX) {
 		count = read(fd, text->data + text->length, READ_BYTES);
 		if (count > 0)
 			text->length += (size_t)count;
@@ -34,9 +34,11 @@ static bool read_file(const char *path, struct pg_buffer *text)
 	if (count > 0)
 		errno = text->failed ? ENOMEM : EFBIG;
 	close(fd);
-	if (count == 0)
-		text->data[text->length] = '\0';
-	return count == 0;
+	if (count != 0)
+		return false;
+	text->data[text->length++] = '\n';
+	text->data[text->length] = '\0';
+	return true;
 }
 
 struct scan_context {
@@ -116,16 +118,38 @@ static void load_tree(struct config_builder *builder, const config_t *file, char
 
 /* ---- the whole file ---- */
 
+/* The path of an included file, to be freed: libconfig tells the name as it was written. NULL: no memory. */
+static char *included_path(const struct config_builder *builder, const char *name)
+{
+	const char *path = builder->config->path, *slash = strrchr(path, '/');
+	char *whole = NULL;
+
+	if (name[0] == '/')
+		return strdup(name);
+	return asprintf(&whole, "%.*s/%s", (int)(slash - path), path, name) < 0 ? NULL : whole;
+}
+
+static void scan_included_file(struct config_builder *builder, const char *name)
+{
+	struct pg_buffer text = PG_BUFFER_EMPTY;
+	char *path = included_path(builder, name);
+	bool ignored;
+
+	if (path)
+		read_and_scan(builder, path, &text, &ignored);
+	else
+		config_errors_add(&builder->errors, name, 0, NULL, "out of memory");
+	pg_buffer_wipe(&text);
+	free(path);
+}
+
 /* Files that @include brought in are looked over too; one that defines nothing cannot do harm. */
 static void scan_included(struct config_builder *builder, const config_setting_t *setting, const char **last)
 {
 	const char *file = config_setting_source_file(setting);
-	bool ignored;
 
-	if (file && file != *last && strcmp(file, *last ? *last : builder->origin) != 0) {
-		struct pg_buffer text = PG_BUFFER_EMPTY;
-		read_and_scan(builder, file, &text, &ignored);
-		pg_buffer_wipe(&text);
+	if (file && (!*last || strcmp(file, *last) != 0)) {
+		scan_included_file(builder, file);
 		*last = file;
 	}
 	for (int i = 0; config_setting_is_aggregate(setting) && i < config_setting_length(setting); i++)
@@ -150,8 +174,8 @@ static void report_syntax(struct config_builder *builder, const config_t *file)
 			  "%s%s", config_error_text(file), ini ? " (pgweir does not read PgBouncer's .ini files)" : "");
 }
 
-/* Names of included files are relative to the file's own directory, or absolute. libconfig puts the directory in front of
- * both, so that a file must not mix them. */
+/* Names of included files are relative to the file's own directory, or absolute. libconfig puts the directory in front
+ * of both, so that a file must not mix them. */
 static void set_include_dir(config_t *file, const char *path, bool absolute_include)
 {
 	char *directory = strdup(path);

@@ -40,8 +40,12 @@ static void skip_line(struct scanner *scanner)
 
 static void skip_comment(struct scanner *scanner)
 {
+	unsigned line = scanner->line;
+
 	while (scanner->at < scanner->end && !scanner_has(scanner, "*/"))
 		step(scanner);
+	if (scanner->at == scanner->end)
+		scanner->fault(scanner->context, line, "a comment that begins here is not closed");
 	step(scanner);
 	step(scanner);
 }
@@ -49,7 +53,7 @@ static void skip_comment(struct scanner *scanner)
 static void scan_string(struct scanner *scanner)
 {
 	unsigned line = scanner->line;
-	bool cut = false;
+	bool cut = false, closed;
 
 	for (step(scanner); scanner->at < scanner->end && *scanner->at != '"'; step(scanner)) {
 		if (*scanner->at != '\\')
@@ -57,17 +61,28 @@ static void scan_string(struct scanner *scanner)
 		cut = cut || scanner_has(scanner, "\\x00") || scanner_has(scanner, "\\X00");
 		step(scanner);
 	}
+	closed = scanner->at < scanner->end;
 	step(scanner);
+	if (!closed)
+		scanner->fault(scanner->context, line, "a string that begins here is not closed");
 	if (cut)
 		scanner->fault(scanner->context, line, "a string cannot hold a zero byte");
 }
 
 static void scan_include(struct scanner *scanner)
 {
-	while (scanner->at < scanner->end && *scanner->at != '"' && *scanner->at != '\n')
-		scanner->at++;
-	if (scanner->at + 1 < scanner->end && *scanner->at == '"' && !scanner->include_seen) {
-		*scanner->absolute_include = scanner->at[1] == '/';
+	const char *first, *last;
+	size_t rest = (size_t)(scanner->end - scanner->at);
+	const char *line_end = memchr(scanner->at, '\n', rest);
+
+	if (!line_end)
+		line_end = scanner->end;
+	first = memchr(scanner->at, '"', (size_t)(line_end - scanner->at));
+	last = first ? memchr(first + 1, '"', (size_t)(line_end - first - 1)) : NULL;
+	if (!last) {
+		scanner->fault(scanner->context, scanner->line, "expected @include \"FILE\"");
+	} else if (!scanner->include_seen) {
+		*scanner->absolute_include = first[1] == '/';
 		scanner->include_seen = true;
 	}
 	skip_line(scanner);

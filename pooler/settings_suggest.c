@@ -48,7 +48,8 @@ static size_t least(size_t a, size_t b, size_t c)
 	return both < c ? both : c;
 }
 
-/* Letters to add, drop, change or swap with their neighbour to make one of the other; capitals and '-' for '_' are free. */
+/* Letters to add, drop, change or swap with their neighbour to make one of the other; capitals and '-' for '_' are
+ * free. */
 static size_t edit_distance(const char *a, const char *b)
 {
 	size_t rows[3][SUGGEST_NAME_BYTES_MAX + 1];

@@ -1,8 +1,8 @@
 /*
  * The one description of every setting, and what follows from it: reading, writing and copying values.
  *
- * A value comes in as text, whatever wrote it: a file, the environment, SET. It is kept in a field of struct settings, of
- * struct own_settings, or, for what makes up a connection string, of struct database_texts.
+ * A value comes in as text, whatever wrote it: a file, the environment, SET. It is kept in a field of struct settings,
+ * of struct own_settings, or, for what makes up a connection string, of struct database_texts.
  *
  * Inside pooler/settings*.c and pooler/options.c. Source of names and meanings: PgBouncer 1.25, "config".
  */
@@ -42,10 +42,9 @@ typedef bool setting_check(const char *text, char *reason, size_t reason_bytes);
 
 struct setting {
 	const char *name;
-	const char *section; /* of the reference page */
-	const char *help;    /* one line */
-	const char *
-		standard; /* the default, as it would be written; of a database or a user: NULL, the next level counts */
+	const char *section;  /* of the reference page */
+	const char *help;     /* one line */
+	const char *standard; /* the default, as it would be written; NULL in an entry: the next level counts */
 	enum setting_type type;
 	unsigned where;
 	unsigned change;

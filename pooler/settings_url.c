@@ -39,8 +39,8 @@ static void set_admin(struct config_builder *builder, const char *user)
 	builder->config->sources[setting_index(setting)] = SETTING_FROM_URL;
 }
 
-/* What a URL leaves out is filled in as libpq does: the user is who we are, the database is called as the user. NULL: it is
- * complete. */
+/* What a URL leaves out is filled in as libpq does: the user is who we are, the database is called as the user. NULL:
+ * it is complete. */
 static const char *complete(struct conninfo *conninfo)
 {
 	if (!conninfo->user)

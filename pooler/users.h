@@ -7,10 +7,11 @@
  *      "bob" "SCRAM-SHA-256$iterations:salt$stored:server"
  *      "eve" ""                         known, but without a password
  *
- * A double quote inside is written twice. What follows the secret on its line, after a blank, is ignored, as PgBouncer does.
+ * A double quote inside is written twice. What follows the secret on its line, after a blank, is ignored, as PgBouncer
+ * does.
  *
- * Threads: made by the main thread, then immutable and counted; any thread may read. Secrets are wiped when the last holder
- * lets go. Source: PgBouncer's manual, "Authentication file format"; PostgreSQL manual, pg_authid.rolpassword.
+ * Threads: made by the main thread, then immutable and counted; any thread may read. Secrets are wiped when the last
+ * holder lets go. Source: PgBouncer's manual, "Authentication file format"; PostgreSQL manual, pg_authid.rolpassword.
  */
 #ifndef POOLER_USERS_H
 #define POOLER_USERS_H
@@ -44,8 +45,8 @@ typedef void users_fault(void *context, const char *file, unsigned line, const c
 
 /* No user at all, held once for the caller. NULL: no memory. */
 struct users *users_create(void);
-/* Adds one, before the list is shared. False: no memory, `error` (a static string) says what else: there already, a name
- * over 63 bytes or empty, a broken or too long secret. */
+/* Adds one, before the list is shared. False: no memory, `error` (a static string) says what else: there already, a
+ * name over 63 bytes or empty, a broken or too long secret. */
 bool users_add(struct users *users, const char *name, const char *secret, const char **error);
 /* The same with the password itself, whatever it looks like. */
 bool users_add_password(struct users *users, const char *name, const char *password, const char **error);
