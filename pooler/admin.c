@@ -342,7 +342,6 @@ void admin_tick(struct process *process)
 void admin_close(void)
 {
 	gather_forget_all();
-	admin_state_clear();
 }
 
 /* ---- dropping ---- */

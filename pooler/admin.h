@@ -72,7 +72,7 @@ void admin_wait_forget(struct admin_wait *wait);
 void admin_member_returned(struct crew *crew);
 /* Every 100 ms: looks after those who wait. */
 void admin_tick(struct process *process);
-/* At the end of the process, when nobody waits any more. */
+/* At the end of the process, when nobody waits any more: letters that still come home are thrown away. */
 void admin_close(void);
 
 #endif

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "pooler/admin.h"
 #include "pooler/clock.h"
 #include "pooler/console/conversation.h"
 #include "pooler/console/database_stats.h"
@@ -113,7 +112,6 @@ void console_free(struct console *console)
 		return;
 	HASH_ITER(hh, console->sessions, it, spare)
 		close_session(console, it);
-	admin_close();
 	averages_clear(&console->averages);
 	if (console->process->console == console)
 		console->process->console = NULL;
@@ -165,7 +163,6 @@ void console_tick(struct console *console)
 {
 	uint64_t now_us = clock_now_us();
 
-	admin_tick(console->process);
 	if (now_us - console->averages.newer_us >= console->process->config->settings.stats_period_us)
 		end_period(console, now_us);
 }
