@@ -48,47 +48,41 @@ static size_t least(size_t a, size_t b, size_t c)
 	return both < c ? both : c;
 }
 
-/* Letters to add, drop, change or swap with their neighbour to make one of the other; capitals and '-' for '_' are
- * free. */
+/* Letters to add, drop or change to make one of the other; capitals and '-' for '_' are free. */
 static size_t edit_distance(const char *a, const char *b)
 {
-	size_t rows[3][SUGGEST_NAME_BYTES_MAX + 1];
-	size_t *before = rows[0], *previous = rows[1], *current = rows[2];
+	size_t row[SUGGEST_NAME_BYTES_MAX + 1]; /* of the matrix of distances between their beginnings */
 	size_t length_a = strlen(a), length_b = strlen(b);
 
 	if (length_a > SUGGEST_NAME_BYTES_MAX || length_b > SUGGEST_NAME_BYTES_MAX)
 		return SIZE_MAX;
 	for (size_t j = 0; j <= length_b; j++)
-		current[j] = before[j] = j;
+		row[j] = j;
 	for (size_t i = 1; i <= length_a; i++) {
-		size_t *oldest = before;
-		before = previous;
-		previous = current;
-		current = oldest;
-		current[0] = i;
+		size_t diagonal = row[0];
+		row[0] = i;
 		for (size_t j = 1; j <= length_b; j++) {
-			size_t change = fold(a[i - 1]) == fold(b[j - 1]) ? 0 : 1;
-			current[j] = least(previous[j] + 1, current[j - 1] + 1, previous[j - 1] + change);
-			if (i > 1 && j > 1 && fold(a[i - 1]) == fold(b[j - 2]) && fold(a[i - 2]) == fold(b[j - 1]) &&
-			    before[j - 2] + 1 < current[j])
-				current[j] = before[j - 2] + 1;
+			size_t change = diagonal + (fold(a[i - 1]) == fold(b[j - 1]) ? 0 : 1);
+			diagonal = row[j];
+			row[j] = least(row[j] + 1, row[j - 1] + 1, change);
 		}
 	}
-	return current[length_b];
+	return row[length_b];
 }
 
 static const struct setting *closest(const char *name, unsigned where)
 {
 	const struct setting *best = NULL;
-	size_t bound = strlen(name) / 4 < 3 ? strlen(name) / 4 + 1 : 3; /* more is no resemblance */
+	size_t farthest = strlen(name) / 4 < 3 ? strlen(name) / 4 + 1 : 3; /* beyond it there is no resemblance */
+	size_t best_distance = farthest + 1;
 
 	for (size_t i = 0; i < settings_count; i++) {
 		size_t distance;
 		if (!(settings_table[i].where & where))
 			continue;
 		distance = edit_distance(name, settings_table[i].name);
-		if (distance < bound + (best ? 0 : 1)) {
-			bound = distance;
+		if (distance < best_distance) {
+			best_distance = distance;
 			best = &settings_table[i];
 		}
 	}
