@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "pooler/admin.h"
 #include "pooler/cancel.h"
 #include "pooler/cleanup.h"
 #include "pooler/client_login.h"
@@ -283,7 +282,7 @@ void link_give(struct server *server)
 		break;
 	}
 	if (__builtin_expect(atomic_load_explicit(&shared->draining, memory_order_relaxed), 0))
-		admin_member_returned(worker->crew);
+		worker->crew->member_returned(worker->crew);
 }
 
 static bool is_clean(const struct server *server)
@@ -396,7 +395,7 @@ static void remove_server(struct server *server, bool failed)
 	else if (due)
 		link_open(worker, shared);
 	if (atomic_load(&shared->draining))
-		admin_member_returned(worker->crew);
+		worker->crew->member_returned(worker->crew);
 	pools_drop(shared, worker->now_us);
 }
 

@@ -296,6 +296,7 @@ static bool start_workers(struct process *process)
 	crew->main_mailbox = &process->mailbox;
 	crew->resolver = process->resolver;
 	crew->started_us = clock_now_us();
+	crew->member_returned = admin_member_returned;
 	worker_set_stopped(worker_stopped);
 	/* A letter may name any worker: all of them are counted before the first one runs. */
 	crew->worker_count = count;

@@ -7,7 +7,7 @@
 #include <openssl/crypto.h>
 
 #include "pooler/hash.h"
-#include "pooler/pool.h"
+#include "pooler/pool_policy.h"
 #include "pooler/settings_build.h"
 #include "pooler/settings_table.h"
 

@@ -6,7 +6,7 @@
 #include <sys/un.h>
 
 #include "pooler/clock.h"
-#include "pooler/pool.h"
+#include "pooler/pool_policy.h"
 #include "protocol/message.h"
 #include "protocol/scram.h"
 

@@ -65,6 +65,8 @@ struct crew {
 	struct resolver *resolver;    /* borrowed: longer than the workers */
 	atomic_uint session_count;    /* clients that count against max_client_conn */
 	atomic_uint_fast64_t next_id; /* of clients and servers, for people */
+	/* A server of a pool that is draining has come back or gone: whoever waits for that looks again. Any thread. */
+	void (*member_returned)(struct crew *crew);
 	uint64_t started_us;
 };
 
