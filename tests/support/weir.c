@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -52,16 +53,28 @@ void weir_configure(struct weir *weir, const char *settings, ...)
 	free(text);
 }
 
+static bool can_connect(int family, const void *address, socklen_t bytes)
+{
+	int fd = socket(family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool connected = connect(fd, address, bytes) == 0;
+
+	close(fd);
+	return connected;
+}
+
+/* By TCP when it listens at the usual address, and by its unix socket. */
 static bool takes_connections(const struct weir *weir)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_port = htons(weir->port),
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	bool connected = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0;
+	struct sockaddr_un local = { .sun_family = AF_UNIX };
 
-	close(fd);
-	return connected;
+	int bytes = snprintf(local.sun_path, sizeof(local.sun_path), "%s/.s.PGSQL.%u", weir->socket, weir->port);
+	ck_assert_uint_lt((size_t)bytes, sizeof(local.sun_path));
+	if (strcmp(weir->listen_addr, "127.0.0.1") == 0 && !can_connect(AF_INET, &address, sizeof(address)))
+		return false;
+	return can_connect(AF_UNIX, &local, sizeof(local));
 }
 
 bool weir_launch(struct weir *weir)
