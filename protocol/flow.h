@@ -27,6 +27,9 @@
  *    with nothing unanswered is the server taking its leave, or in an open batch a time-out that strikes between two
  *    messages: then it discards up to the next Sync.
  *
+ * What a Flush does cannot be seen. If a time-out strikes at one, and a Query was sent behind it into the same batch, the
+ * error looks like that Query's: the server is then kept for ever rather than freed too early.
+ *
  * Uncertainty. A COPY may fail by itself (bad data, a trigger, a cancel) before the server has read all that was sent into
  * it. A Sync that it read was ignored, one that it did not read owes a ReadyForQuery; the message that would have ended
  * copy mode with an error, and what an error of an Execute would have discarded, may be answered as ever. From outside
@@ -66,6 +69,7 @@ enum pg_flow_phase {
 	PG_FLOW_BEGIN,
 	PG_FLOW_ANSWERED, /* something that may be the last before ReadyForQuery */
 	PG_FLOW_FINISHED, /* only ReadyForQuery can follow */
+	PG_FLOW_COPIES,   /* a COPY IN or OUT began: CommandComplete must come */
 };
 
 struct pg_flow {
@@ -130,9 +134,10 @@ static inline bool pg_flow_is_plain_row(const struct pg_flow *flow, uint8_t type
 		return false;
 	switch (type) {
 	case PG_BACKEND_DATA_ROW:
-		return flow->copy == PG_FLOW_COPY_NONE && (head == PG_FRONTEND_QUERY || head == PG_FRONTEND_EXECUTE);
+		return flow->copy == PG_FLOW_COPY_NONE && flow->phase != PG_FLOW_COPIES &&
+		       (head == PG_FRONTEND_QUERY || head == PG_FRONTEND_EXECUTE);
 	case PG_BACKEND_ROW_DESCRIPTION:
-		return flow->copy == PG_FLOW_COPY_NONE && head == PG_FRONTEND_QUERY;
+		return flow->copy == PG_FLOW_COPY_NONE && flow->phase != PG_FLOW_COPIES && head == PG_FRONTEND_QUERY;
 	case PG_BACKEND_COPY_DATA:
 		return flow->copy == PG_FLOW_COPY_OUT && (head == PG_FRONTEND_QUERY || head == PG_FRONTEND_EXECUTE);
 	default:
