@@ -3,7 +3,8 @@
 #	make                    build/pgweir
 #	make run                builds and starts it, over DATABASE_URL or a private PostgreSQL under build/
 #	make demo               the same, with 200 clients over a pool of 10
-#	make test               unit and system tests; TESTS="test_pool test_auth" runs only these
+#	make test               unit, fuzz corpus and system tests; TESTS="test_pool test_auth" runs only these
+#	make fuzz               looks for inputs that break something, for FUZZ_SECONDS in all; TESTS="fuzz_parse"
 #	make lint, format       style and layers
 #	make asan, tsan         the tests with sanitizers
 #	make install            to DESTDIR and PREFIX
@@ -60,18 +61,19 @@ unit_helper_sources := $(sort $(filter-out tests/unit/main.c tests/unit/test_%,$
 system_helper_sources := $(sort $(filter-out tests/system/test_%,$(wildcard tests/system/*.c)))
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
 system_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/system/test_*.c)))
+fuzz_targets := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 c_files = $(shell find pooler protocol tests -name '*.[ch]')
 
-.PHONY: all run demo test test-unit test-system install uninstall format lint asan tsan clean
-.PHONY: setup-build setup-postgresql setup-test setup-lint
+.PHONY: all run demo test test-unit test-system test-fuzz fuzz fuzz-targets install uninstall format lint asan tsan clean
+.PHONY: setup-build setup-postgresql setup-test setup-lint setup-fuzz
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
 all: $(BUILD)/pgweir
 
-setup-build setup-postgresql setup-test setup-lint: setup-%:
+setup-build setup-postgresql setup-test setup-lint setup-fuzz: setup-%:
 	@tests/setup $*
 
 $(BUILD)/pgweir: $(call objects,$(pooler_sources)) $(BUILD)/libpgprotocol.a
@@ -110,20 +112,35 @@ $(BUILD)/tests/system/test_%: $(BUILD)/tests/system/test_%.o $(BUILD)/tests/syst
 		$(call objects,$(system_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
 	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
 
+# Fuzz targets: with libFuzzer's main function in a build that is for fuzzing, else with one that runs them over the corpus.
+fuzz_main = $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/tests/fuzz/replay.o)
+$(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(fuzz_main) $(BUILD)/libpooler.a $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) $(if $(fuzz_main),,-fsanitize=fuzzer) -o $@ $^ $(libraries)
+
 run: all
 	@tests/support/run.sh $(BUILD)
 
 demo: all
 	@tests/support/demo.sh $(BUILD)
 
-test: all $(unit_tests) $(system_tests) | setup-postgresql
-	@TESTS="$(TESTS)" tests/run $(BUILD) unit system
+test: all $(unit_tests) $(fuzz_targets) $(system_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz system
 
 test-unit: $(unit_tests)
 	@TESTS="$(TESTS)" tests/run $(BUILD) unit
 
+test-fuzz: $(fuzz_targets)
+	@TESTS="$(TESTS)" tests/run $(BUILD) fuzz
+
 test-system: all $(system_tests) | setup-postgresql
 	@TESTS="$(TESTS)" tests/run $(BUILD) system
+
+fuzz: | setup-fuzz
+	@$(MAKE) --no-print-directory fuzz-targets BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" \
+		SANITIZE=fuzzer-no-link,address,undefined
+	@TESTS="$(TESTS)" tests/fuzz/run $(BUILD)/fuzz
+
+fuzz-targets: $(fuzz_targets)
 
 asan:
 	$(MAKE) test BUILD=$(BUILD)/asan SANITIZE=address,undefined
