@@ -587,7 +587,7 @@ START_TEST(a_server_that_is_not_there_is_told)
 
 	weir_start(&stage.weir,
 		   "auth_type = \"trust\"; server_login_retry = \"100ms\"; server_connect_timeout = \"300ms\";\n"
-		   "query_wait_timeout = 5; databases = (\n"
+		   "query_wait_timeout = 1; databases = (\n"
 		   "{ name = \"refusing\"; conninfo = \"host=127.0.0.1 port=%u dbname=x user=x\"; },\n"
 		   "{ name = \"mute\"; conninfo = \"host=127.0.0.1 port=%u dbname=x user=x\"; },\n"
 		   "{ name = \"nameless\"; conninfo = \"host=no.such.host.invalid port=1 dbname=x user=x\"; },\n"
