@@ -17,7 +17,7 @@
 static struct list waits = { &waits, &waits };
 
 __attribute__((format(printf, 3, 4))) static bool refuse(struct admin_error *error, const char *sqlstate,
-							  const char *format, ...)
+							 const char *format, ...)
 {
 	va_list arguments;
 

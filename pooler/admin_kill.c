@@ -30,7 +30,9 @@ static bool is_meant(const struct kill_letter *mine, const struct client *client
 static void drop_client(struct client *client, const struct kill_letter *mine)
 {
 	const struct pg_report report = {
-		"FATAL", "57P01", "terminating connection due to administrator command",
+		"FATAL",
+		"57P01",
+		"terminating connection due to administrator command",
 		mine->client_id ? "KILL_CLIENT was issued on the pooler's console."
 				: "KILL was issued on the pooler's console.",
 		NULL,

@@ -42,7 +42,8 @@ void console_client_start(struct client *client)
 		{ "session_authorization", client->user },
 	};
 	const uint32_t secret = client->secret;
-	const uint8_t key[4] = { (uint8_t)(secret >> 24), (uint8_t)(secret >> 16), (uint8_t)(secret >> 8), (uint8_t)secret };
+	const uint8_t key[4] = { (uint8_t)(secret >> 24), (uint8_t)(secret >> 16), (uint8_t)(secret >> 8),
+				 (uint8_t)secret };
 	struct pg_buffer out = PG_BUFFER_EMPTY;
 
 	for (size_t i = 0; i < sizeof(reported) / sizeof(reported[0]); i++)

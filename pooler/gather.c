@@ -15,7 +15,7 @@ struct question {
 	void *context;
 	unsigned asked; /* letters that are out, or home */
 	unsigned home;
-	bool failed; /* a letter could not be sent */
+	bool failed;                                     /* a letter could not be sent */
 	struct gather_letter *letters[POOL_WORKERS_MAX]; /* owned: those that are home */
 };
 

@@ -131,7 +131,8 @@ static bool copy_clients(struct worker *worker, struct snapshot_letter *mine)
 		if (!client)
 			continue;
 		void *rows = part->clients;
-		if (!make_room(&rows, &mine->client_capacity, part->client_count, sizeof(*part->clients), handles->used)) {
+		if (!make_room(&rows, &mine->client_capacity, part->client_count, sizeof(*part->clients),
+			       handles->used)) {
 			mine->failed = true;
 			return true;
 		}
@@ -152,7 +153,8 @@ static bool copy_servers(struct worker *worker, struct snapshot_letter *mine)
 		if (!server)
 			continue;
 		void *rows = part->servers;
-		if (!make_room(&rows, &mine->server_capacity, part->server_count, sizeof(*part->servers), handles->used)) {
+		if (!make_room(&rows, &mine->server_capacity, part->server_count, sizeof(*part->servers),
+			       handles->used)) {
 			mine->failed = true;
 			return true;
 		}
@@ -206,9 +208,10 @@ static bool add_part(struct snapshot *whole, const struct snapshot_letter *lette
 {
 	const struct snapshot *part = &letter->part;
 	void *clients = whole->clients, *servers = whole->servers;
-	bool added = !letter->failed &&
-		     append(&clients, &whole->client_count, part->clients, part->client_count, sizeof(*part->clients)) &&
-		     append(&servers, &whole->server_count, part->servers, part->server_count, sizeof(*part->servers));
+	bool added =
+		!letter->failed &&
+		append(&clients, &whole->client_count, part->clients, part->client_count, sizeof(*part->clients)) &&
+		append(&servers, &whole->server_count, part->servers, part->server_count, sizeof(*part->servers));
 
 	whole->clients = clients;
 	whole->servers = servers;

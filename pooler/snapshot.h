@@ -43,7 +43,7 @@ struct client_row {
 	snapshot_name database;
 	snapshot_name application_name;
 	struct peer peer;
-	struct peer local; /* our end */
+	struct peer local;      /* our end */
 	uint32_t kept_bytes;    /* received and not passed on yet */
 	uint32_t passing_bytes; /* of the message under way, still to come */
 	uint32_t backlog_start;

@@ -120,7 +120,8 @@ void averages_of(const struct averages *averages, const struct totals *grown, ui
 		unsigned of = what_took(i);
 		if (of == STATS && duration_us)
 			/* In floating point: bytes times a million leaves 64 bits behind. */
-			average->value[i] = (uint64_t)((double)grown->value[i] * (double)USEC_PER_SEC / (double)duration_us);
+			average->value[i] =
+				(uint64_t)((double)grown->value[i] * (double)USEC_PER_SEC / (double)duration_us);
 		else if (of != STATS && grown->value[of])
 			average->value[i] = grown->value[i] / grown->value[of];
 	}

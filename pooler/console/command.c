@@ -39,8 +39,8 @@ static const struct client_variable *find_variable(const char *name)
 /* The general error: the command is not understood. */
 static bool not_understood(const struct call *call, struct session *session)
 {
-	return session_fail(session, "42601", NULL, "SHOW HELP lists the commands.", "invalid command, beginning with \"%s\"",
-			    call->query.words[0].text);
+	return session_fail(session, "42601", NULL, "SHOW HELP lists the commands.",
+			    "invalid command, beginning with \"%s\"", call->query.words[0].text);
 }
 
 static bool read_nothing(struct call *call, struct session *session)
@@ -71,7 +71,8 @@ static bool read_show(struct call *call, struct session *session)
 		return true;
 	if (!name)
 		return not_understood(call, session);
-	return session_fail(session, "42601", NULL, "SHOW HELP lists the tables.", "there is no table \"%s\" to show", name);
+	return session_fail(session, "42601", NULL, "SHOW HELP lists the tables.", "there is no table \"%s\" to show",
+			    name);
 }
 
 static bool read_optional_database(struct call *call, struct session *session)
@@ -231,8 +232,8 @@ enum command_outcome call_run(struct call *call, struct session *session)
 {
 	/* A variable of the client's own harms nobody. */
 	if (call->command->admin && !call->variable && !session->admin) {
-		session_fail(session, "42501", "Only SHOW is for users in stats_users.", NULL, "admin access needed for %s",
-			     call->command->name);
+		session_fail(session, "42501", "Only SHOW is for users in stats_users.", NULL,
+			     "admin access needed for %s", call->command->name);
 		return COMMAND_FAILED;
 	}
 	return call->command->run(call, session);

@@ -43,7 +43,8 @@ static enum command_outcome show_variable(const struct call *call, struct sessio
 	return COMMAND_DONE;
 }
 
-static enum command_outcome show_table(const struct call *call, struct session *session, const struct snapshot *snapshot)
+static enum command_outcome show_table(const struct call *call, struct session *session,
+				       const struct snapshot *snapshot)
 {
 	struct result result = { &session->out, session->portal ? &session->portal->formats : NULL };
 	const struct table_source source =
@@ -203,8 +204,8 @@ enum command_outcome run_kill_client(struct call *call, struct session *session)
 {
 	struct admin_error error;
 
-	log_info("console: user %s (client %llu): KILL_CLIENT %llu", session->user, (unsigned long long)session->client_id,
-		 (unsigned long long)call->number);
+	log_info("console: user %s (client %llu): KILL_CLIENT %llu", session->user,
+		 (unsigned long long)session->client_id, (unsigned long long)call->number);
 	if (!admin_kill_client(prepare_wait(session), session->process, call->number, &error))
 		return fail(session, &error);
 	return COMMAND_WAITS;

@@ -13,7 +13,7 @@
 #include "pooler/pools.h"
 
 struct console {
-	struct process *process; /* borrowed: longer than the console */
+	struct process *process;  /* borrowed: longer than the console */
 	struct session *sessions; /* owned; by the client's id */
 	struct averages averages;
 	struct totals counted; /* the console's own work */

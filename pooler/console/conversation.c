@@ -305,7 +305,8 @@ static void on_close(struct session *session, const uint8_t *body, size_t size)
 		reply_broken(session, "invalid Close message");
 		return;
 	}
-	struct prepared *found = session_find(target.kind == 'P' ? &session->portals : &session->statements, target.name);
+	struct prepared *found =
+		session_find(target.kind == 'P' ? &session->portals : &session->statements, target.name);
 	if (found)
 		session_drop(session, found);
 	pg_build_bare(&session->out, PG_BACKEND_CLOSE_COMPLETE);

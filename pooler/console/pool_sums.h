@@ -11,7 +11,7 @@
 #include "pooler/snapshot.h"
 
 struct pool_sum {
-	uint64_t clients; /* all of this pool */
+	uint64_t clients;   /* all of this pool */
 	uint64_t cl_active; /* has a server, or nothing to do */
 	uint64_t cl_waiting;
 	uint64_t sv_tested;         /* being cleaned up */

@@ -155,5 +155,5 @@ const char *query_name(const struct query *query, unsigned index)
 const char *query_value(const struct query *query, unsigned index)
 {
 	return index < query->count && query->words[index].kind == QUERY_STRING ? query->words[index].text
-										 : query_name(query, index);
+										: query_name(query, index);
 }

@@ -35,8 +35,8 @@ void session_free(struct session *session)
 	free(session);
 }
 
-bool session_fail(struct session *session, const char *sqlstate, const char *detail, const char *hint, const char *format,
-		  ...)
+bool session_fail(struct session *session, const char *sqlstate, const char *detail, const char *hint,
+		  const char *format, ...)
 {
 	char message[MESSAGE_BYTES];
 	va_list arguments;

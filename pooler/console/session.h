@@ -61,14 +61,14 @@ struct session {
 
 	/* The message under way; one at a time. */
 	bool busy;
-	char *text;                 /* owned; of a Query */
-	const char *at;             /* in it: what is still to be done */
-	struct prepared *portal;    /* of an Execute; borrowed; NULL: the message is a Query */
-	uint32_t most_rows;         /* of an Execute; 0: all */
-	struct call call;           /* the command under way */
-	struct snapshot_wish wish;  /* for it */
-	struct admin_wait wait;     /* for it */
-	enum worker_stop stop;      /* when the answer is sent, the process is to end so */
+	char *text;                /* owned; of a Query */
+	const char *at;            /* in it: what is still to be done */
+	struct prepared *portal;   /* of an Execute; borrowed; NULL: the message is a Query */
+	uint32_t most_rows;        /* of an Execute; 0: all */
+	struct call call;          /* the command under way */
+	struct snapshot_wish wish; /* for it */
+	struct admin_wait wait;    /* for it */
+	enum worker_stop stop;     /* when the answer is sent, the process is to end so */
 	/* Goes on after what the command waited for has come; set by the conversation. */
 	void (*resume)(struct session *session, enum command_outcome outcome);
 };
@@ -79,8 +79,8 @@ struct session *session_create(struct process *process, uint64_t client_id);
 void session_free(struct session *session);
 
 /* Puts an error into the answer; returns false. `detail` and `hint` may be NULL. */
-bool session_fail(struct session *session, const char *sqlstate, const char *detail, const char *hint, const char *format,
-		  ...) __attribute__((format(printf, 5, 6)));
+bool session_fail(struct session *session, const char *sqlstate, const char *detail, const char *hint,
+		  const char *format, ...) __attribute__((format(printf, 5, 6)));
 void session_notice(struct session *session, const char *message);
 void session_complete(struct session *session, const char *tag);
 /* The rows that stand in the answer from byte `start` are all that SHOW has: closes the answer, or holds back what an Execute

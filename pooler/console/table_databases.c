@@ -51,7 +51,8 @@ static void hosts_column(struct table_rows *rows, const struct conninfo *conninf
 	size_t used = 0;
 
 	for (size_t i = 0; i < conninfo->host_count && used < sizeof(hosts); i++) {
-		int length = snprintf(hosts + used, sizeof(hosts) - used, "%s%s", i ? "," : "", conninfo->hosts[i].host);
+		int length =
+			snprintf(hosts + used, sizeof(hosts) - used, "%s%s", i ? "," : "", conninfo->hosts[i].host);
 		used += length > 0 ? (size_t)length : 0;
 	}
 	row_format(rows, "%s", hosts);
@@ -63,7 +64,8 @@ static void database_row(const struct table_source *source, struct table_rows *r
 	const struct settings *settings = &source->config->settings;
 	const struct own_settings *own = &database->own;
 	const struct conninfo *conninfo = &database->conninfo;
-	uint64_t lifetime_us = own->given & OWN_SERVER_LIFETIME ? own->server_lifetime_us : settings->server_lifetime_us;
+	uint64_t lifetime_us = own->given & OWN_SERVER_LIFETIME ? own->server_lifetime_us
+								: settings->server_lifetime_us;
 
 	row_text(rows, name);
 	hosts_column(rows, conninfo);

@@ -125,8 +125,8 @@ const struct table table_lists = {
 /* ---- SHOW MEM ---- */
 
 static const struct table_column mem_columns[] = {
-	{ "name", TABLE_TEXT },   { "size", TABLE_INT4 },     { "used", TABLE_INT4 },
-	{ "free", TABLE_INT4 },   { "memtotal", TABLE_INT4 },
+	{ "name", TABLE_TEXT }, { "size", TABLE_INT4 },     { "used", TABLE_INT4 },
+	{ "free", TABLE_INT4 }, { "memtotal", TABLE_INT4 },
 };
 
 static void mem_line(struct table_rows *rows, const char *name, uint64_t size, uint64_t used)
@@ -184,7 +184,8 @@ static void each_state(const struct table_source *source, struct table_rows *row
 	state_line(rows, "suspended", false);
 	state_line(rows, "shutting_down", source->process->stop != WORKER_RUNS);
 	row_text(rows, "uptime_seconds");
-	row_format(rows, "%llu", (unsigned long long)((source->now_us - source->process->crew.started_us) / USEC_PER_SEC));
+	row_format(rows, "%llu",
+		   (unsigned long long)((source->now_us - source->process->crew.started_us) / USEC_PER_SEC));
 	row_end(rows);
 }
 

@@ -8,13 +8,16 @@
 #include "pooler/console/tables.h"
 
 /* What all of them have in common, in PgBouncer's order. */
+/* clang-format off */
 #define SOCKET_COLUMNS \
-	{ "type", TABLE_TEXT }, { "user", TABLE_TEXT }, { "database", TABLE_TEXT }, { "replication", TABLE_TEXT }, \
-		{ "state", TABLE_TEXT }, { "addr", TABLE_TEXT }, { "port", TABLE_INT4 }, { "local_addr", TABLE_TEXT }, \
-		{ "local_port", TABLE_INT4 }, { "connect_time", TABLE_TEXT }, { "request_time", TABLE_TEXT }, \
-		{ "wait", TABLE_INT4 }, { "wait_us", TABLE_INT4 }, { "close_needed", TABLE_INT4 }, { "ptr", TABLE_TEXT }, \
-		{ "link", TABLE_TEXT }, { "remote_pid", TABLE_INT4 }, { "tls", TABLE_TEXT }, \
-		{ "application_name", TABLE_TEXT }, { "prepared_statements", TABLE_INT4 }, { "id", TABLE_INT4 }
+	{ "type", TABLE_TEXT }, { "user", TABLE_TEXT }, { "database", TABLE_TEXT }, \
+	{ "replication", TABLE_TEXT }, { "state", TABLE_TEXT }, { "addr", TABLE_TEXT }, \
+	{ "port", TABLE_INT4 }, { "local_addr", TABLE_TEXT }, { "local_port", TABLE_INT4 }, \
+	{ "connect_time", TABLE_TEXT }, { "request_time", TABLE_TEXT }, { "wait", TABLE_INT4 }, \
+	{ "wait_us", TABLE_INT4 }, { "close_needed", TABLE_INT4 }, { "ptr", TABLE_TEXT }, \
+	{ "link", TABLE_TEXT }, { "remote_pid", TABLE_INT4 }, { "tls", TABLE_TEXT }, \
+	{ "application_name", TABLE_TEXT }, { "prepared_statements", TABLE_INT4 }, { "id", TABLE_INT4 }
+/* clang-format on */
 
 static const struct table_column client_columns[] = {
 	SOCKET_COLUMNS,
@@ -216,7 +219,8 @@ static void each_server(const struct table_source *source, struct table_rows *ro
 			row_number(rows, server->client_id);
 		else
 			row_null(rows);
-		row_number(rows, age_us(source, server->opened_us ? server->opened_us : server->created_us) / USEC_PER_SEC);
+		row_number(rows,
+			   age_us(source, server->opened_us ? server->opened_us : server->created_us) / USEC_PER_SEC);
 		row_text(rows, server_state_name(server->state));
 		age_column(source, rows, server->state_since_us);
 		row_end(rows);

@@ -193,6 +193,7 @@ static void forget_answer(struct talk *talk)
 	talk->oids = calloc(1, TALK_TYPES_BYTES);
 	talk->rows = calloc(1, TALK_ROWS_BYTES);
 	talk->row_count = 0;
+	talk->rows_used = 0;
 	memset(talk->types, 0, sizeof(talk->types));
 	memset(talk->sqlstate, 0, sizeof(talk->sqlstate));
 	talk->message[0] = talk->detail[0] = talk->notice[0] = talk->tag[0] = '\0';
@@ -205,6 +206,16 @@ static void append(char *text, size_t size, const char *more)
 
 	ck_assert_uint_lt(used + strlen(more), size);
 	memcpy(text + used, more, strlen(more) + 1);
+}
+
+/* The same for rows, of which there may be many. */
+static void append_row(struct talk *talk, const char *more)
+{
+	size_t bytes = strlen(more);
+
+	ck_assert_uint_lt(talk->rows_used + bytes, TALK_ROWS_BYTES);
+	memcpy(talk->rows + talk->rows_used, more, bytes + 1);
+	talk->rows_used += bytes;
 }
 
 static void take_description(struct talk *talk, const uint8_t *body, size_t size)
@@ -237,9 +248,9 @@ static void take_row(struct talk *talk, const uint8_t *body, size_t size)
 	uint16_t count = pg_reader_u16(&reader);
 	for (uint16_t i = 0; i < count; i++) {
 		uint32_t bytes = pg_reader_u32(&reader);
-		append(talk->rows, TALK_ROWS_BYTES, i ? "|" : "");
+		append_row(talk, i ? "|" : "");
 		if (bytes == UINT32_MAX) {
-			append(talk->rows, TALK_ROWS_BYTES, "-");
+			append_row(talk, "-");
 			continue;
 		}
 		const uint8_t *data = pg_reader_bytes(&reader, bytes);
@@ -249,10 +260,10 @@ static void take_row(struct talk *talk, const uint8_t *body, size_t size)
 		if (!talk->binary && bytes)
 			memcpy(value, data, bytes);
 		value[talk->binary ? 2 * (size_t)bytes : bytes] = '\0';
-		append(talk->rows, TALK_ROWS_BYTES, value);
+		append_row(talk, value);
 	}
 	ck_assert(pg_reader_done(&reader));
-	append(talk->rows, TALK_ROWS_BYTES, "\n");
+	append_row(talk, "\n");
 	talk->row_count++;
 }
 
@@ -343,7 +354,8 @@ void talk_send(struct talk *talk, struct pg_buffer *out)
 
 void talk_open(struct talk *talk, const struct stage *stage, const char *user, const char *database)
 {
-	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				       .sin_port = htons(stage->port) };
 	struct pg_buffer out = PG_BUFFER_EMPTY;
 

@@ -48,14 +48,15 @@ struct talk {
 	char message[512];
 	char detail[512];
 	char notice[512];
-	char tag[64];    /* of the last CommandComplete */
-	char status;     /* of the last ReadyForQuery */
-	char *names;     /* owned: "database|user|..." of the last RowDescription */
-	char *oids;      /* owned: "25|25|23|..." */
-	char *rows;      /* owned: "app|joe|0\n..."; NULL is "-"; in binary as hex */
+	char tag[64]; /* of the last CommandComplete */
+	char status;  /* of the last ReadyForQuery */
+	char *names;  /* owned: "database|user|..." of the last RowDescription */
+	char *oids;   /* owned: "25|25|23|..." */
+	char *rows;   /* owned: "app|joe|0\n..."; NULL is "-"; in binary as hex */
+	size_t rows_used;
 	size_t row_count;
-	bool binary;     /* the last RowDescription or Bind spoke of it: rows are shown as hex */
-	bool ended;      /* the other side has closed */
+	bool binary; /* the last RowDescription or Bind spoke of it: rows are shown as hex */
+	bool ended;  /* the other side has closed */
 	struct pg_buffer in;
 };
 

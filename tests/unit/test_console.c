@@ -108,9 +108,20 @@ END_TEST
 /* Trap 75: the command itself asks for the right, not only the login. */
 START_TEST(watchers_only_watch)
 {
-	const char *const refused[] = { "pause", "pause app", "resume", "kill", "kill app", "kill_client 1", "reload",
-					"disable app", "enable app", "reconnect", "wait_close", "shutdown",
-					"shutdown wait_for_clients", "set verbose = 1" };
+	const char *const refused[] = { "pause",
+					"pause app",
+					"resume",
+					"kill",
+					"kill app",
+					"kill_client 1",
+					"reload",
+					"disable app",
+					"enable app",
+					"reconnect",
+					"wait_close",
+					"shutdown",
+					"shutdown wait_for_clients",
+					"set verbose = 1" };
 
 	talk_open(&watch, &stage, "watch", "pgweir");
 	for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)

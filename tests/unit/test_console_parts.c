@@ -23,11 +23,12 @@ static const char *words_of(const char *text)
 	all[0] = '\0';
 	while ((result = query_next(&text, &query, &error)) == QUERY_OK) {
 		for (unsigned i = 0; i < query.count; i++) {
-			const char *quote = query.words[i].kind == QUERY_QUOTED	  ? "\""
+			const char *quote = query.words[i].kind == QUERY_QUOTED   ? "\""
 					    : query.words[i].kind == QUERY_STRING ? "'"
 										  : "";
 			size_t used = strlen(all);
-			snprintf(all + used, sizeof(all) - used, "%s%s%s%s", i ? " " : "", quote, query.words[i].text, quote);
+			snprintf(all + used, sizeof(all) - used, "%s%s%s%s", i ? " " : "", quote, query.words[i].text,
+				 quote);
 		}
 		strcat(all, ";");
 	}
@@ -184,8 +185,7 @@ END_TEST
 	"type:t user:t database:t replication:t state:t addr:t port:i local_addr:t local_port:i connect_time:t " \
 	"request_time:t wait:i wait_us:i close_needed:i ptr:t link:t remote_pid:i tls:t application_name:t " \
 	"prepared_statements:i id:i"
-#define SOCKET_BUFFERS \
-	" recv_pos:i pkt_pos:i pkt_remain:i send_pos:i send_remain:i pkt_avail:i send_avail:i"
+#define SOCKET_BUFFERS " recv_pos:i pkt_pos:i pkt_remain:i send_pos:i send_remain:i pkt_avail:i send_avail:i"
 static const struct {
 	const char *table, *columns;
 } pgbouncer[] = {
@@ -198,19 +198,22 @@ static const struct {
 		       "server_lifetime:i pool_mode:t load_balance_hosts:t max_connections:i current_connections:i "
 		       "max_client_connections:i current_client_connections:i paused:i disabled:i" },
 	{ "lists", "list:t items:i" },
-	{ "pools", "database:t user:t cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
-		   "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i "
-		   "pool_mode:t load_balance_hosts:t" },
+	{ "pools",
+	  "database:t user:t cl_active:i cl_waiting:i cl_active_cancel_req:i cl_waiting_cancel_req:i sv_active:i "
+	  "sv_active_cancel:i sv_being_canceled:i sv_idle:i sv_used:i sv_tested:i sv_login:i maxwait:i maxwait_us:i "
+	  "pool_mode:t load_balance_hosts:t" },
 	{ "state", "key:t value:t" },
-	{ "stats", "database:t total_server_assignment_count:n total_xact_count:n total_query_count:n total_received:n "
-		   "total_sent:n total_xact_time:n total_query_time:n total_wait_time:n total_client_parse_count:n "
-		   "total_server_parse_count:n total_bind_count:n total_client_login_count:n avg_server_assignment_count:n "
-		   "avg_xact_count:n avg_query_count:n avg_recv:n avg_sent:n avg_xact_time:n avg_query_time:n "
-		   "avg_wait_time:n avg_client_parse_count:n avg_server_parse_count:n avg_bind_count:n "
-		   "avg_client_login_count:n" },
-	{ "stats_totals", "database:t server_assignment_count:n xact_count:n query_count:n bytes_received:n bytes_sent:n "
-			  "xact_time:n query_time:n wait_time:n client_parse_count:n server_parse_count:n bind_count:n "
-			  "client_login_count:n" },
+	{ "stats",
+	  "database:t total_server_assignment_count:n total_xact_count:n total_query_count:n total_received:n "
+	  "total_sent:n total_xact_time:n total_query_time:n total_wait_time:n total_client_parse_count:n "
+	  "total_server_parse_count:n total_bind_count:n total_client_login_count:n avg_server_assignment_count:n "
+	  "avg_xact_count:n avg_query_count:n avg_recv:n avg_sent:n avg_xact_time:n avg_query_time:n "
+	  "avg_wait_time:n avg_client_parse_count:n avg_server_parse_count:n avg_bind_count:n "
+	  "avg_client_login_count:n" },
+	{ "stats_totals",
+	  "database:t server_assignment_count:n xact_count:n query_count:n bytes_received:n bytes_sent:n "
+	  "xact_time:n query_time:n wait_time:n client_parse_count:n server_parse_count:n bind_count:n "
+	  "client_login_count:n" },
 	{ "stats_averages", "database:t server_assignment_count:n xact_count:n query_count:n bytes_received:n "
 			    "bytes_sent:n xact_time:n query_time:n wait_time:n avg_client_parse_count:n "
 			    "avg_server_parse_count:n avg_bind_count:n avg_client_login_count:n" },
@@ -224,7 +227,9 @@ static const struct {
 
 START_TEST(columns_are_pgbouncers_and_then_ours)
 {
-	static const char letters[] = { [TABLE_TEXT] = 't', [TABLE_INT4] = 'i', [TABLE_INT8] = 'q', [TABLE_NUMERIC] = 'n' };
+	static const char letters[] = {
+		[TABLE_TEXT] = 't', [TABLE_INT4] = 'i', [TABLE_INT8] = 'q', [TABLE_NUMERIC] = 'n'
+	};
 	char columns[2048] = "";
 	const struct table *table = table_find(pgbouncer[_i].table);
 
@@ -259,7 +264,10 @@ END_TEST
 /* ---- results ---- */
 
 static const struct table_column odd_columns[] = {
-	{ "t", TABLE_TEXT }, { "i", TABLE_INT4 }, { "q", TABLE_INT8 }, { "n", TABLE_NUMERIC },
+	{ "t", TABLE_TEXT },
+	{ "i", TABLE_INT4 },
+	{ "q", TABLE_INT8 },
+	{ "n", TABLE_NUMERIC },
 };
 
 static void each_odd(const struct table_source *source, struct table_rows *rows)
@@ -298,9 +306,13 @@ static void expect_rows(const struct result_formats *formats, const char *bytes,
 
 START_TEST(values_in_text_and_binary)
 {
-	static const char text[] = "D\0\0\0\x3d\0\4\0\0\0\3a-1\0\0\0\12" "2147483647\0\0\0\15" "1099511627776\0\0\0\15"
+	static const char text[] = "D\0\0\0\x3d\0\4\0\0\0\3a-1\0\0\0\12"
+				   "2147483647\0\0\0\15"
+				   "1099511627776\0\0\0\15"
 				   "1234567890123"
-				   "D\0\0\0\x1a\0\4\xff\xff\xff\xff\0\0\0\3" "258\xff\xff\xff\xff\0\0\0\1" "0";
+				   "D\0\0\0\x1a\0\4\xff\xff\xff\xff\0\0\0\3"
+				   "258\xff\xff\xff\xff\0\0\0\1"
+				   "0";
 	static const char binary[] =
 		"D\0\0\0\x35\0\4\0\0\0\3a-1\0\0\0\4\x7f\xff\xff\xff\0\0\0\10\0\0\1\0\0\0\0\0"
 		/* 1 2345 6789 0123 to the base of 10000 */
@@ -346,7 +358,8 @@ Suite *console_parts_suite(void)
 	tcase_add_test(parts, averages_of_a_recorded_trace);
 	tcase_add_test(parts, averages_do_not_overflow);
 	tcase_add_test(parts, pools_that_go_are_forgotten);
-	tcase_add_loop_test(parts, columns_are_pgbouncers_and_then_ours, 0, (int)(sizeof(pgbouncer) / sizeof(pgbouncer[0])));
+	tcase_add_loop_test(parts, columns_are_pgbouncers_and_then_ours, 0,
+			    (int)(sizeof(pgbouncer) / sizeof(pgbouncer[0])));
 	tcase_add_test(parts, tables_are_found_in_any_case);
 	tcase_add_test(parts, values_in_text_and_binary);
 	tcase_add_test(parts, formats_of_a_bind);
