@@ -1,18 +1,13 @@
 #include "protocol/flow.h"
 
-#include <stdlib.h>
 #include <string.h>
 
-#define OURS 0x80u
-#define TYPE_MASK 0x7fu
-/* What the heap starts with: the next power of two that is worth the move from the inline queue. */
-#define HEAP_FIRST 64u
+#include "protocol/flow_queue.h"
 
 /* ---- where a message of the server's may stand ---- */
 
 /* The client's messages that are answered, as bits: their letters differ in the low five bits. */
 #define TO(type) (1u << ((type)&31u))
-#define TO_NOBODY TO(0u)
 #define TO_QUERY TO(PG_FRONTEND_QUERY)
 #define TO_PARSE TO(PG_FRONTEND_PARSE)
 #define TO_BIND TO(PG_FRONTEND_BIND)
@@ -79,112 +74,6 @@ static inline bool may_come(const struct pg_flow *flow, uint8_t head, uint8_t ty
 	       1u;
 }
 
-/* ---- the queue ---- */
-
-static inline uint32_t queue_index(const struct pg_flow *flow, uint32_t nth)
-{
-	uint32_t index = flow->head + nth;
-
-	return index < flow->capacity ? index : index - flow->capacity;
-}
-
-static inline uint8_t queue_type(const struct pg_flow *flow, uint32_t nth)
-{
-	return (uint8_t)(flow->queue[queue_index(flow, nth)] & TYPE_MASK);
-}
-
-static __attribute__((noinline)) void queue_empty(struct pg_flow *flow)
-{
-	if (flow->queue != flow->inline_queue)
-		free(flow->queue);
-	flow->queue = flow->inline_queue;
-	flow->capacity = PG_FLOW_INLINE;
-	flow->head = 0;
-	flow->count = 0;
-}
-
-static __attribute__((noinline)) bool queue_grow(struct pg_flow *flow)
-{
-	uint32_t capacity = flow->queue == flow->inline_queue ? HEAP_FIRST : flow->capacity * 2;
-	uint8_t *queue = malloc(capacity);
-
-	if (!queue)
-		return false;
-	for (uint32_t i = 0; i < flow->count; i++)
-		queue[i] = flow->queue[queue_index(flow, i)];
-	if (flow->queue != flow->inline_queue)
-		free(flow->queue);
-	flow->queue = queue;
-	flow->capacity = capacity;
-	flow->head = 0;
-	return true;
-}
-
-static inline bool queue_put(struct pg_flow *flow, uint8_t type, bool ours)
-{
-	if (__builtin_expect(flow->count == flow->capacity, 0)) {
-		if (flow->count >= PG_FLOW_QUEUE_MAX || !queue_grow(flow))
-			return false;
-	}
-	flow->queue[queue_index(flow, flow->count++)] = (uint8_t)(type | (ours ? OURS : 0));
-	return true;
-}
-
-static bool owes_ready(uint8_t type)
-{
-	return type == PG_FRONTEND_QUERY || type == PG_FRONTEND_SYNC || type == PG_FRONTEND_FUNCTION_CALL;
-}
-
-/* CopyDone and CopyFail stand in the queue as markers for the COPY that a message before them may begin. They are never
- * answered, so a marker is never the oldest. */
-static bool is_marker(uint8_t type)
-{
-	return type == PG_FRONTEND_COPY_DONE || type == PG_FRONTEND_COPY_FAIL;
-}
-
-static bool is_statement(uint8_t type)
-{
-	return type == PG_FRONTEND_PARSE || type == PG_FRONTEND_CLOSE;
-}
-
-/* Takes the `count` oldest, whatever became of them, and the markers behind them. */
-static __attribute__((noinline)) void queue_take(struct pg_flow *flow, uint32_t count)
-{
-	while (count < flow->count && is_marker(queue_type(flow, count)))
-		count++;
-	if (count == flow->count) {
-		queue_empty(flow);
-	} else {
-		flow->head = queue_index(flow, count);
-		flow->count -= count;
-	}
-	flow->phase = PG_FLOW_BEGIN;
-}
-
-/* Takes the `count` oldest, which are never answered. Returns how many were Parse or Close. */
-static uint32_t queue_drop(struct pg_flow *flow, uint32_t count)
-{
-	uint32_t statements = 0;
-
-	for (uint32_t i = 0; i < count; i++) {
-		uint8_t type = queue_type(flow, i);
-		flow->ready_owed -= owes_ready(type);
-		statements += is_statement(type);
-	}
-	queue_take(flow, count);
-	return statements;
-}
-
-/* How many messages stand before the first Sync: count, when there is none. */
-static uint32_t queue_before_sync(const struct pg_flow *flow)
-{
-	uint32_t nth = 0;
-
-	while (nth < flow->count && queue_type(flow, nth) != PG_FRONTEND_SYNC)
-		nth++;
-	return nth;
-}
-
 /* ---- life ---- */
 
 void pg_flow_init(struct pg_flow *flow)
@@ -197,7 +86,7 @@ void pg_flow_init(struct pg_flow *flow)
 
 void pg_flow_clear(struct pg_flow *flow)
 {
-	queue_empty(flow);
+	pg_flow_queue_empty(flow);
 	pg_flow_init(flow);
 }
 
@@ -207,9 +96,9 @@ static enum pg_flow_sent send_request(struct pg_flow *flow, uint8_t type, bool o
 {
 	if (flow->skipping)
 		return PG_FLOW_SKIPPED;
-	if (!queue_put(flow, type, ours))
+	if (!pg_flow_queue_put(flow, type, ours))
 		return PG_FLOW_FULL;
-	if (owes_ready(type))
+	if (pg_flow_owes_ready(type))
 		flow->ready_owed++;
 	else
 		flow->batch_open = true;
@@ -230,7 +119,7 @@ static enum pg_flow_sent send_sync(struct pg_flow *flow, bool ours)
 		flow->syncs_in_copy++;
 		return PG_FLOW_SENT;
 	}
-	if (!queue_put(flow, PG_FRONTEND_SYNC, ours))
+	if (!pg_flow_queue_put(flow, PG_FRONTEND_SYNC, ours))
 		return PG_FLOW_FULL;
 	flow->ready_owed++;
 	flow->batch_open = false;
@@ -248,7 +137,7 @@ static enum pg_flow_sent send_copy_end(struct pg_flow *flow, uint8_t type, bool 
 	} else if (flow->copy == PG_FLOW_COPY_BOTH) {
 		flow->copy = PG_FLOW_COPY_OUT;
 	} else if (flow->count) {
-		if (!queue_put(flow, type, ours))
+		if (!pg_flow_queue_put(flow, type, ours))
 			return PG_FLOW_FULL;
 		if (flow->doubt_open)
 			flow->doubtful++;
@@ -297,13 +186,13 @@ static struct pg_flow_answer bad_answer(void)
 /* The oldest has been answered. */
 static inline void complete(struct pg_flow *flow, uint8_t head, struct pg_flow_answer *answer)
 {
-	answer->completed = head & TYPE_MASK;
+	answer->completed = head & PG_FLOW_TYPE;
 	flow->phase = PG_FLOW_BEGIN;
 	if (__builtin_expect(flow->count == 1 && flow->queue == flow->inline_queue, 1)) {
 		flow->head = 0;
 		flow->count = 0;
 	} else {
-		queue_take(flow, 1);
+		pg_flow_queue_take(flow, 1);
 	}
 }
 
@@ -317,8 +206,8 @@ static __attribute__((noinline)) void begin_copy_in(struct pg_flow *flow, uint8_
 	flow->copy = PG_FLOW_COPY_IN;
 	flow->syncs_in_copy = 0;
 	for (uint32_t i = 1; i < flow->count; i++) {
-		uint8_t entry = flow->queue[queue_index(flow, i)];
-		uint8_t type = entry & TYPE_MASK;
+		uint8_t entry = flow->queue[pg_flow_queue_index(flow, i)];
+		uint8_t type = entry & PG_FLOW_TYPE;
 
 		if (flow->copy == PG_FLOW_COPY_IN) {
 			if (type == PG_FRONTEND_SYNC) {
@@ -327,16 +216,16 @@ static __attribute__((noinline)) void begin_copy_in(struct pg_flow *flow, uint8_
 				continue;
 			}
 			flow->copy = PG_FLOW_COPY_NONE;
-			if (is_marker(type))
+			if (pg_flow_is_marker(type))
 				continue;
 			flow->eaten = true;
 		}
 		sync_left |= type == PG_FRONTEND_SYNC;
-		flow->queue[queue_index(flow, kept++)] = entry;
+		flow->queue[pg_flow_queue_index(flow, kept++)] = entry;
 	}
 	flow->count = kept;
 	/* A Sync that is ignored does not end the batch. */
-	if (flow->syncs_in_copy && !sync_left && (head & TYPE_MASK) == PG_FRONTEND_EXECUTE)
+	if (flow->syncs_in_copy && !sync_left && (head & PG_FLOW_TYPE) == PG_FRONTEND_EXECUTE)
 		flow->batch_open = true;
 }
 
@@ -344,9 +233,9 @@ static __attribute__((noinline)) void begin_copy_both(struct pg_flow *flow)
 {
 	flow->phase = PG_FLOW_BEGIN;
 	flow->copy = PG_FLOW_COPY_BOTH;
-	if (flow->count > 1 && queue_type(flow, 1) == PG_FRONTEND_COPY_DONE) {
+	if (flow->count > 1 && pg_flow_queue_type(flow, 1) == PG_FRONTEND_COPY_DONE) {
 		uint8_t head = flow->queue[flow->head];
-		flow->head = queue_index(flow, 1);
+		flow->head = pg_flow_queue_index(flow, 1);
 		flow->count--;
 		flow->queue[flow->head] = head;
 		flow->copy = PG_FLOW_COPY_OUT;
@@ -355,12 +244,12 @@ static __attribute__((noinline)) void begin_copy_both(struct pg_flow *flow)
 
 static struct pg_flow_answer command_complete(struct pg_flow *flow, uint8_t head)
 {
-	struct pg_flow_answer answer = { .ours = head & OURS };
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
 	if (__builtin_expect(flow->eaten, 0))
 		return bad_answer();
 	flow->copy = PG_FLOW_COPY_NONE;
-	if ((head & TYPE_MASK) == PG_FRONTEND_EXECUTE)
+	if ((head & PG_FLOW_TYPE) == PG_FRONTEND_EXECUTE)
 		complete(flow, head, &answer);
 	else
 		flow->phase = PG_FLOW_ANSWERED;
@@ -369,12 +258,13 @@ static struct pg_flow_answer command_complete(struct pg_flow *flow, uint8_t head
 
 static __attribute__((noinline)) struct pg_flow_answer portal_suspended(struct pg_flow *flow, uint8_t head)
 {
-	struct pg_flow_answer answer = { .ours = head & OURS };
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
 	complete(flow, head, &answer);
 	flow->portal_suspended = true;
 	for (uint32_t i = 0; i < flow->count; i++)
-		if (queue_type(flow, i) != PG_FRONTEND_SYNC && queue_type(flow, i) != PG_FRONTEND_DESCRIBE)
+		if (pg_flow_queue_type(flow, i) != PG_FRONTEND_SYNC &&
+		    pg_flow_queue_type(flow, i) != PG_FRONTEND_DESCRIBE)
 			flow->portal_suspended = false;
 	return answer;
 }
@@ -383,12 +273,12 @@ static __attribute__((noinline)) struct pg_flow_answer portal_suspended(struct p
 static void begin_uncertainty(struct pg_flow *flow, uint8_t head)
 {
 	flow->uncertain = true;
-	if ((head & TYPE_MASK) == PG_FRONTEND_QUERY) {
+	if ((head & PG_FLOW_TYPE) == PG_FRONTEND_QUERY) {
 		flow->phase = PG_FLOW_FINISHED;
 		flow->doubtful = flow->eaten ? 1 : 0;
 	} else {
-		queue_take(flow, 1);
-		flow->doubtful = queue_before_sync(flow);
+		pg_flow_queue_take(flow, 1);
+		flow->doubtful = pg_flow_queue_before_sync(flow);
 		flow->doubt_open = flow->doubtful == flow->count;
 	}
 	flow->eaten = false;
@@ -396,8 +286,8 @@ static void begin_uncertainty(struct pg_flow *flow, uint8_t head)
 
 static __attribute__((noinline)) struct pg_flow_answer error_response(struct pg_flow *flow, uint8_t head)
 {
-	struct pg_flow_answer answer = { .ours = head & OURS };
-	uint8_t type = head & TYPE_MASK;
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
+	uint8_t type = head & PG_FLOW_TYPE;
 
 	flow->copy = PG_FLOW_COPY_NONE;
 	if (!head) {
@@ -406,10 +296,10 @@ static __attribute__((noinline)) struct pg_flow_answer error_response(struct pg_
 	} else if (flow->phase == PG_FLOW_COPIES &&
 		   (flow->syncs_in_copy || (flow->eaten && type == PG_FRONTEND_QUERY))) {
 		begin_uncertainty(flow, head);
-	} else if (owes_ready(type)) {
+	} else if (pg_flow_owes_ready(type)) {
 		flow->phase = PG_FLOW_FINISHED;
 	} else {
-		answer.statements_dropped = queue_drop(flow, queue_before_sync(flow));
+		answer.statements_dropped = pg_flow_queue_drop(flow, pg_flow_queue_before_sync(flow));
 		flow->skipping = flow->count == 0;
 		flow->eaten = false;
 	}
@@ -433,9 +323,9 @@ static inline void note_ready(struct pg_flow *flow, uint8_t status)
 
 static struct pg_flow_answer ready_for_query(struct pg_flow *flow, uint8_t head, uint8_t status)
 {
-	struct pg_flow_answer answer = { .ours = head & OURS };
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
-	if (!is_status(status) || ((head & TYPE_MASK) != PG_FRONTEND_SYNC && flow->phase == PG_FLOW_BEGIN))
+	if (!is_status(status) || ((head & PG_FLOW_TYPE) != PG_FRONTEND_SYNC && flow->phase == PG_FLOW_BEGIN))
 		return bad_answer();
 	flow->ready_owed--;
 	complete(flow, head, &answer);
@@ -446,7 +336,7 @@ static struct pg_flow_answer ready_for_query(struct pg_flow *flow, uint8_t head,
 /* The oldest message is `head`, 0 for none. */
 static inline struct pg_flow_answer take_answer(struct pg_flow *flow, uint8_t head, uint8_t type, uint8_t status)
 {
-	struct pg_flow_answer answer = { .ours = head & OURS };
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
 	if (__builtin_expect(!may_come(flow, head, type), 0))
 		return bad_answer();
@@ -459,7 +349,7 @@ static inline struct pg_flow_answer take_answer(struct pg_flow *flow, uint8_t he
 	case PG_BACKEND_NOTIFICATION:
 		return (struct pg_flow_answer){ .ours = false };
 	case PG_BACKEND_ROW_DESCRIPTION:
-		if ((head & TYPE_MASK) == PG_FRONTEND_DESCRIBE)
+		if ((head & PG_FLOW_TYPE) == PG_FRONTEND_DESCRIBE)
 			complete(flow, head, &answer);
 		return answer;
 	case PG_BACKEND_COMMAND_COMPLETE:
@@ -473,7 +363,7 @@ static inline struct pg_flow_answer take_answer(struct pg_flow *flow, uint8_t he
 		complete(flow, head, &answer);
 		return answer;
 	case PG_BACKEND_EMPTY_QUERY:
-		if ((head & TYPE_MASK) == PG_FRONTEND_EXECUTE)
+		if ((head & PG_FLOW_TYPE) == PG_FRONTEND_EXECUTE)
 			complete(flow, head, &answer);
 		else
 			flow->phase = PG_FLOW_FINISHED;
@@ -511,7 +401,7 @@ static uint32_t queue_behind_doubt(const struct pg_flow *flow)
 {
 	uint32_t nth = flow->doubtful;
 
-	while (nth < flow->count && is_marker(queue_type(flow, nth)))
+	while (nth < flow->count && pg_flow_is_marker(pg_flow_queue_type(flow, nth)))
 		nth++;
 	return nth;
 }
@@ -521,7 +411,7 @@ static uint8_t head_behind_doubt(const struct pg_flow *flow)
 {
 	uint32_t nth = queue_behind_doubt(flow);
 
-	return nth < flow->count ? queue_type(flow, nth) : 0;
+	return nth < flow->count ? pg_flow_queue_type(flow, nth) : 0;
 }
 
 static void end_doubt(struct pg_flow *flow)
@@ -536,13 +426,13 @@ static struct pg_flow_answer ready_in_doubt(struct pg_flow *flow, uint8_t head, 
 {
 	bool left_unread = flow->syncs_in_copy != 0;
 	bool discarded = flow->doubtful && head_behind_doubt(flow) == PG_FRONTEND_SYNC;
-	struct pg_flow_answer answer = { .ours = head & OURS };
+	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
-	if ((head & TYPE_MASK) == PG_FRONTEND_SYNC)
+	if ((head & PG_FLOW_TYPE) == PG_FRONTEND_SYNC)
 		return ready_for_query(flow, head,
 				       status); /* one of several that look the same: which does not matter */
 	if (discarded && !left_unread && is_status(status)) {
-		uint32_t statements = queue_drop(flow, flow->doubtful);
+		uint32_t statements = pg_flow_queue_drop(flow, flow->doubtful);
 		end_doubt(flow);
 		answer = ready_for_query(flow, flow->queue[flow->head], status);
 		answer.statements_dropped = statements;
@@ -577,7 +467,7 @@ static struct pg_flow_answer answer_in_doubt(struct pg_flow *flow, uint8_t head,
 		return (struct pg_flow_answer){ .ours = false };
 	}
 	if (discarded)
-		statements = queue_drop(flow, flow->doubtful);
+		statements = pg_flow_queue_drop(flow, flow->doubtful);
 	flow->syncs_in_copy = 0;
 	end_doubt(flow);
 	struct pg_flow_answer answer = take_answer(flow, flow->queue[flow->head], type, 0);
@@ -594,7 +484,7 @@ static __attribute__((noinline)) struct pg_flow_answer take_uncertain(struct pg_
 	if (flow->phase == PG_FLOW_FINISHED && type == PG_BACKEND_READY)
 		return ready_for_query(flow, head, status);
 	if (flow->phase == PG_FLOW_FINISHED)
-		return (struct pg_flow_answer){ .ours = head & OURS, .bad = type != PG_BACKEND_ERROR };
+		return (struct pg_flow_answer){ .ours = head & PG_FLOW_OURS, .bad = type != PG_BACKEND_ERROR };
 	if (type == PG_BACKEND_READY)
 		return ready_in_doubt(flow, head, status);
 	return answer_in_doubt(flow, head, type);
@@ -607,7 +497,7 @@ struct pg_flow_answer pg_flow_server(struct pg_flow *flow, uint8_t type, uint8_t
 	if (__builtin_expect(flow->uncertain, 0))
 		return take_uncertain(flow, head, type, status);
 	if (type == PG_BACKEND_DATA_ROW || type == PG_BACKEND_COPY_DATA)
-		return (struct pg_flow_answer){ .ours = head & OURS, .bad = !may_come(flow, head, type) };
+		return (struct pg_flow_answer){ .ours = head & PG_FLOW_OURS, .bad = !may_come(flow, head, type) };
 	return take_answer(flow, head, type, status);
 }
 
