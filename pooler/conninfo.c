@@ -91,12 +91,13 @@ static void explain_syntax(const char *text, const char *message, char *error, s
  * the database, and has another '@' in it. */
 static bool is_cut_uri(const char *text)
 {
-	const char *authority = strstr(text, "://"), *at;
+	bool is_uri = strncmp(text, "postgres://", 11) == 0 || strncmp(text, "postgresql://", 13) == 0;
+	const char *authority, *at;
 	size_t whole, login;
 
-	if (!authority)
+	if (!is_uri)
 		return false;
-	authority += 3;
+	authority = strstr(text, "://") + 3;
 	whole = strcspn(authority, "?");
 	login = strcspn(authority, "/?");
 	at = memchr(authority, '@', whole);

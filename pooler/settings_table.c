@@ -122,7 +122,7 @@ const struct setting settings_table[] = {
 	  .help = "How clients prove who they are; md5 takes SCRAM for users with a SCRAM secret, trust asks nothing." },
 	{ .name = "auth_file", .section = AUTHENTICATION, GLOBAL(auth_file), .change = SETTING_BY_RELOAD,
 	  .type = SETTING_STRING, .standard = "",
-	  .help = "File of users and secrets, as PgBouncer's userlist.txt; relative to the directory of this file." },
+	  .help = "Users and secrets, in the format of PgBouncer's userlist.txt; relative to the configuration file." },
 	{ .name = "admin_users", .section = AUTHENTICATION, GLOBAL(admin_users), ALWAYS, .type = SETTING_LIST,
 	  .standard = "", .check = check_name, .help = "Users that may run every command on the console." },
 	{ .name = "stats_users", .section = AUTHENTICATION, GLOBAL(stats_users), ALWAYS, .type = SETTING_LIST,

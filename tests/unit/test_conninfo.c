@@ -311,6 +311,7 @@ START_TEST(printed_it_can_be_read_again)
 		"host=db1",
 		"host=a,b,c hostaddr=10.0.0.1,,::1 port=1,2,3 dbname='a b\\'c\\\\d' user=u",
 		"hostaddr=10.0.0.1",
+		"user=x://a@b@c dbname=p://a/b@c",
 		"host=/tmp,@x options='-c a=b -c c=d\\\\ e' application_name='  ' connect_timeout=3 client_encoding=LATIN1",
 	};
 
