@@ -25,10 +25,10 @@ static void run_psycopg(const char *mode)
 {
 	char conninfo[200];
 
-	stage_start(mode, 4, "max_client_conn = 200;");
+	stage_start(mode, 4, "");
 	snprintf(conninfo, sizeof(conninfo), "host=127.0.0.1 port=%u dbname=app user=app_user", stage.weir.port);
-	must_succeed((const char *const[]){ "/usr/bin/python3", "tests/system/drivers/psycopg_driver.py", conninfo, mode,
-					    NULL },
+	must_succeed((const char *const[]){ "/usr/bin/python3", "tests/system/drivers/psycopg_driver.py", conninfo,
+					    mode, NULL },
 		     NULL);
 }
 
@@ -50,9 +50,10 @@ START_TEST(node_postgres)
 	/* Debian's place, and where tests/setup unpacks it beside a nodejs from elsewhere. */
 	const char *const extra[] = { "NODE_PATH=/usr/share/nodejs:build/node/usr/share/nodejs", NULL };
 
-	stage_start("transaction", 4, "max_client_conn = 200;");
+	stage_start("transaction", 4, "");
 	snprintf(port, sizeof(port), "%u", stage.weir.port);
-	must_succeed((const char *const[]){ "node", "tests/system/drivers/node_driver.js", port, "app", "app_user", NULL },
+	must_succeed((const char *const[]){ "node", "tests/system/drivers/node_driver.js", port, "app", "app_user",
+					    NULL },
 		     extra);
 }
 END_TEST
@@ -61,10 +62,11 @@ static void run_jdbc(const char *mode)
 {
 	char port[8];
 
-	stage_start(mode, 4, "max_client_conn = 200;");
+	stage_start(mode, 4, "");
 	snprintf(port, sizeof(port), "%u", stage.weir.port);
-	must_succeed((const char *const[]){ "java", "-Xmx128m", "-XX:+UseSerialGC", "-cp", "/usr/share/java/postgresql.jar",
-					    "tests/system/drivers/JdbcDriver.java", port, "app", "app_user", mode, NULL },
+	must_succeed((const char *const[]){ "java", "-Xmx128m", "-XX:+UseSerialGC", "-cp",
+					    "/usr/share/java/postgresql.jar", "tests/system/drivers/JdbcDriver.java",
+					    port, "app", "app_user", mode, NULL },
 		     NULL);
 }
 
@@ -86,7 +88,7 @@ static void run_pgbench(const char *protocol)
 	char port[8], program[300];
 	struct watcher watcher;
 
-	stage_start("transaction", 20, "max_client_conn = 600;");
+	stage_start("transaction", 20, "");
 	snprintf(port, sizeof(port), "%u", stage.weir.port);
 	snprintf(program, sizeof(program), "%s/pgbench", stage.cluster.program);
 	must_succeed((const char *const[]){ program, "-h", "127.0.0.1", "-p", port, "-U", "app_user", "-i", "-q", "app",

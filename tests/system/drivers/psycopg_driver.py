@@ -79,19 +79,18 @@ def copies_both_ways():
 
 def a_pipeline_with_an_error_in_it():
     with connect(autocommit=True) as connection:
-        with connection.pipeline() as pipeline:
-            first = connection.execute("SELECT %s", ("first",))
-            pipeline.sync()
-            try:
+        with connection.pipeline():
+            cursors = [connection.execute("SELECT %s", (i,)) for i in range(10)]
+        expect([cursor.fetchone() for cursor in cursors], [(i,) for i in range(10)])
+        try:
+            with connection.pipeline():
                 connection.execute("SELECT 1 / 0")
                 connection.execute("SELECT 'never'")
-                pipeline.sync()
-            except psycopg.errors.DivisionByZero:
-                pass
-            last = connection.execute("SELECT %s", ("last",))
-            pipeline.sync()
-            expect(first.fetchone(), ("first",))
-            expect(last.fetchone(), ("last",))
+        except psycopg.errors.DivisionByZero:
+            pass
+        else:
+            raise AssertionError("the pipeline did not fail")
+        expect(connection.execute("SELECT %s", ("last",)).fetchone(), ("last",))
 
 
 def a_server_side_cursor():
