@@ -140,11 +140,15 @@ void weir_start_pool(struct weir *weir, const struct cluster *cluster, const cha
 
 /* ---- ending ---- */
 
-static void clean_up(struct weir *weir)
+static void check_log(const struct weir *weir)
 {
 	bool clean = !weir_log_contains(weir, "Sanitizer") && !weir_log_contains(weir, "runtime error");
 
 	ck_assert_msg(clean, "a sanitizer has found something: see the log");
+}
+
+static void clean_up(const struct weir *weir)
+{
 	directory_remove(weir->socket);
 	directory_remove(weir->directory);
 }
@@ -157,13 +161,18 @@ void weir_stop(struct weir *weir)
 	/* Those who are still there are not waited for. */
 	if (!child_wait(&weir->process, 500))
 		child_signal(&weir->process, SIGTERM);
-	int status = weir_ended(weir);
-	ck_assert_msg(status == 0, "pgweir ended with wait status %#x", (unsigned)status);
+	ck_assert_msg(child_wait(&weir->process, PATIENCE_MS), "pgweir does not end");
+	check_log(weir);
+	ck_assert_msg(weir->process.status == 0, "pgweir ended with wait status %#x", (unsigned)weir->process.status);
+	clean_up(weir);
 }
 
 int weir_ended(struct weir *weir)
 {
 	ck_assert_msg(child_wait(&weir->process, PATIENCE_MS), "pgweir does not end");
+	check_log(weir);
+	ck_assert_msg(WIFEXITED(weir->process.status), "pgweir ended with wait status %#x",
+		      (unsigned)weir->process.status);
 	clean_up(weir);
 	return weir->process.status;
 }

@@ -43,7 +43,7 @@ bool weir_launch(struct weir *weir);
 /* Ends it by SIGTERM, and a second one for those clients that are still there. It must end by itself and well, without a
  * sanitizer's word in the log. Removes what it left. */
 void weir_stop(struct weir *weir);
-/* It has ended by itself, within the patience of tests; removes what it left. Its wait status. */
+/* It has ended by itself, within the patience of tests and by an exit; removes what it left. Its wait status. */
 int weir_ended(struct weir *weir);
 
 /* A client by TCP; `conninfo` says the rest: "dbname=app user=joe". Fails the test when it is not let in. */
