@@ -204,7 +204,8 @@ bool config_user_is_stats(const struct config *config, const char *user)
 
 /* ---- what counts for a pool ---- */
 
-const struct own_settings *config_find_own(const struct config *config, const struct database *database,
+/* Whose own value counts: the user's, else the database's. NULL: nobody's, so the global one. */
+static const struct own_settings *find_own(const struct config *config, const struct database *database,
 					   const char *user, uint32_t bit)
 {
 	const struct user_settings *of_user = config_find_user_settings(config, user);
@@ -214,16 +215,39 @@ const struct own_settings *config_find_own(const struct config *config, const st
 	return database->own.given & bit ? &database->own : NULL;
 }
 
+void config_pool_policy(const struct config *config, const struct database *database, const char *user,
+			struct pool_policy *policy)
+{
+	const struct settings *settings = &config->settings;
+	const struct own_settings *size = find_own(config, database, user, OWN_POOL_SIZE);
+	const struct own_settings *minimum = find_own(config, database, user, OWN_MIN_POOL_SIZE);
+	const struct own_settings *lifetime = find_own(config, database, user, OWN_SERVER_LIFETIME);
+	const struct own_settings *idle = find_own(config, database, user, OWN_SERVER_IDLE_TIMEOUT);
+
+	policy->size = size ? size->pool_size : settings->default_pool_size;
+	policy->min_size = minimum ? minimum->min_pool_size : settings->min_pool_size;
+	policy->lifetime_us = lifetime ? lifetime->server_lifetime_us : settings->server_lifetime_us;
+	policy->idle_timeout_us = idle ? idle->server_idle_timeout_us : settings->server_idle_timeout_us;
+	policy->retry_us = settings->server_login_retry_us;
+	if (policy->min_size > policy->size)
+		policy->min_size = policy->size;
+	if (policy->lifetime_us == 0) {
+		/* Serves once: for the pool 0 is never, and one kept open without work would be renewed all the time. */
+		policy->lifetime_us = 1;
+		policy->min_size = 0;
+	}
+}
+
 enum pool_mode config_pool_mode(const struct config *config, const struct database *database, const char *client_user)
 {
-	const struct own_settings *own = config_find_own(config, database, client_user, OWN_POOL_MODE);
+	const struct own_settings *own = find_own(config, database, client_user, OWN_POOL_MODE);
 
 	return own ? own->pool_mode : config->settings.pool_mode;
 }
 
 uint64_t config_query_wait_timeout_us(const struct config *config, const struct database *database, const char *user)
 {
-	const struct own_settings *own = config_find_own(config, database, user, OWN_QUERY_WAIT_TIMEOUT);
+	const struct own_settings *own = find_own(config, database, user, OWN_QUERY_WAIT_TIMEOUT);
 
 	return own ? own->query_wait_timeout_us : config->settings.query_wait_timeout_us;
 }

@@ -24,8 +24,6 @@
 #include "pooler/conninfo.h"
 #include "pooler/users.h"
 
-#define SETTINGS_WORKERS_MAX 16 /* as POOL_WORKERS_MAX */
-
 enum pool_mode { POOL_MODE_SESSION, POOL_MODE_TRANSACTION, POOL_MODE_STATEMENT };
 enum auth_type { AUTH_TYPE_TRUST, AUTH_TYPE_PLAIN, AUTH_TYPE_MD5, AUTH_TYPE_SCRAM };
 /* As they are written: "session", "scram-sha-256". */
@@ -47,7 +45,7 @@ struct settings {
 	struct string_list unix_socket_dir; /* empty: no unix sockets */
 	uint32_t unix_socket_mode;
 	char *unix_socket_group; /* "": the process's own */
-	uint32_t workers;        /* 1 to SETTINGS_WORKERS_MAX */
+	uint32_t workers;        /* 1 to POOL_WORKERS_MAX */
 
 	enum auth_type auth_type;
 	char *auth_file; /* absolute; "": none */
@@ -183,13 +181,8 @@ bool config_user_is_admin(const struct config *config, const char *user);
 /* May look but not touch. An admin is not one of these unless he is named there. */
 bool config_user_is_stats(const struct config *config, const char *user);
 
-/* Whose own value of a setting (one OWN_ bit) counts: the user's, else the database's. NULL: nobody's, so the global
- * one. */
-const struct own_settings *config_find_own(const struct config *config, const struct database *database,
-					   const char *user, uint32_t bit);
-
-/* What counts for a pool. `user` is the one of the pool: the server's. A minimum above the size that results is cut
- * to it. In pool_policy.c. */
+/* What counts for a pool: the user's own value, else the database's, else the global one. `user` is the one of the
+ * pool: the server's. A minimum above the size that results is cut to it. */
 struct pool_policy;
 void config_pool_policy(const struct config *config, const struct database *database, const char *user,
 			struct pool_policy *policy);

@@ -114,7 +114,7 @@ const struct setting settings_table[] = {
 	  .standard = "", .help = "Group of the unix sockets; empty is the group of the process." },
 	{ .name = "max_client_conn", .section = LISTENING, GLOBAL(max_client_conn), ALWAYS, NUMBER(1, 1000000),
 	  .standard = "1000", .help = "Most client connections at any moment. PgBouncer's default is 100." },
-	{ .name = "workers", .section = LISTENING, GLOBAL(workers), RESTART, NUMBER(1, SETTINGS_WORKERS_MAX),
+	{ .name = "workers", .section = LISTENING, GLOBAL(workers), RESTART, NUMBER(1, POOL_WORKERS_MAX),
 	  .standard = "1", .help = "Threads that serve clients; more pay off from about 50000 transactions a second." },
 
 	{ .name = "auth_type", .section = AUTHENTICATION, GLOBAL(auth_type), ALWAYS, .type = SETTING_ENUM,
