@@ -5,6 +5,8 @@
 #	make demo               the same, with 200 clients over a pool of 10
 #	make test               unit, fuzz corpus and system tests; TESTS="test_pool test_auth" runs only these
 #	make fuzz               looks for inputs that break something, for FUZZ_SECONDS in all; TESTS="fuzz_parse"
+#	make bench, bench-full  measures it beside other poolers and PostgreSQL itself: tests/bench/README.md
+#	make bench-instructions counts instructions a transaction, and writes them to tests/bench/budget
 #	make lint, format       style and layers
 #	make asan, tsan         the tests with sanitizers
 #	make install            to DESTDIR and PREFIX
@@ -61,19 +63,22 @@ unit_helper_sources := $(sort $(filter-out tests/unit/main.c tests/unit/test_%,$
 system_helper_sources := $(sort $(filter-out tests/system/test_%,$(wildcard tests/system/*.c)))
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
 system_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/system/test_*.c)))
+# Instructions are counted as users have them: not with sanitizers.
+bench_tests := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/test_*.c))))
 fuzz_targets := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 c_files = $(shell find pooler protocol tests -name '*.[ch]')
 
 .PHONY: all run demo test test-unit test-system test-fuzz fuzz fuzz-targets install uninstall format lint asan tsan clean
-.PHONY: setup-build setup-postgresql setup-test setup-lint setup-fuzz
+.PHONY: bench bench-full bench-instructions
+.PHONY: setup-build setup-postgresql setup-test setup-lint setup-fuzz setup-bench setup-instructions
 .DELETE_ON_ERROR:
 .SECONDARY:
 MAKEFLAGS += --no-builtin-rules
 
 all: $(BUILD)/pgweir
 
-setup-build setup-postgresql setup-test setup-lint setup-fuzz: setup-%:
+setup-build setup-postgresql setup-test setup-lint setup-fuzz setup-bench setup-instructions: setup-%:
 	@tests/setup $*
 
 $(BUILD)/pgweir: $(call objects,$(pooler_sources)) $(BUILD)/libpgprotocol.a
@@ -100,7 +105,8 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
 	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) $(check_cflags) -DSOURCE_DIRECTORY='"$(CURDIR)"' -c -o $@ $<
 
 main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
-$(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o: tests/unit/main.c | setup-build setup-test
+$(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o \
+		$(BUILD)/tests/bench/test_%.main.o: tests/unit/main.c | setup-build setup-test
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(compile_flags) $(check_cflags) $(main_flags) -c -o $@ $<
 
@@ -110,6 +116,18 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/tes
 
 $(BUILD)/tests/system/test_%: $(BUILD)/tests/system/test_%.o $(BUILD)/tests/system/test_%.main.o \
 		$(call objects,$(system_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
+
+# The load client of the benchmark, and the test of the instructions that a transaction takes.
+$(BUILD)/tests/bench/load/%.o: tests/bench/load/%.c | setup-build
+	@mkdir -p $(@D)
+	$(call say,CC)$(CC) $(compile_flags) -c -o $@ $<
+
+$(BUILD)/tests/bench/load/load: $(call objects,$(sort $(wildcard tests/bench/load/*.c))) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(libraries)
+
+$(BUILD)/tests/bench/test_%: $(BUILD)/tests/bench/test_%.o $(BUILD)/tests/bench/test_%.main.o \
+		$(call objects,$(support_sources)) $(BUILD)/libpgprotocol.a | $(BUILD)/tests/bench/load/load setup-instructions
 	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
 
 # Fuzz targets: with libFuzzer's main function in a build that is for fuzzing, else with one that runs them over the corpus.
@@ -123,8 +141,8 @@ run: all
 demo: all
 	@tests/support/demo.sh $(BUILD)
 
-test: all $(unit_tests) $(fuzz_targets) $(system_tests) | setup-postgresql
-	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz system
+test: all $(unit_tests) $(fuzz_targets) $(system_tests) $(bench_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz system $(if $(bench_tests),bench)
 
 test-unit: $(unit_tests)
 	@TESTS="$(TESTS)" tests/run $(BUILD) unit
@@ -141,6 +159,15 @@ fuzz: | setup-fuzz
 	@TESTS="$(TESTS)" tests/fuzz/run $(BUILD)/fuzz
 
 fuzz-targets: $(fuzz_targets)
+
+bench: all $(BUILD)/tests/bench/load/load | setup-postgresql setup-bench
+	@tests/bench/run quick --build $(BUILD)
+
+bench-full: all $(BUILD)/tests/bench/load/load | setup-postgresql setup-bench
+	@tests/bench/run full --build $(BUILD)
+
+bench-instructions: all $(BUILD)/tests/bench/load/load | setup-postgresql setup-instructions
+	@tests/bench/instructions --build $(BUILD) --write
 
 asan:
 	$(MAKE) test BUILD=$(BUILD)/asan SANITIZE=address,undefined

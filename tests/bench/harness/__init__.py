@@ -1,0 +1,1 @@
+"""The benchmark: targets, workloads, rounds, reports. tests/bench/README.md says how they fit together."""
