@@ -8,6 +8,9 @@
 #include "pooler/log.h"
 #include "protocol/build.h"
 
+/* No SQL. PostgreSQL's log shows it when the batch of a client that has gone is rolled back. */
+#define ROLLBACK_QUERY "rolled back by pgweir: the client has gone in the middle of its batch"
+
 static void task_done(struct server *server, const struct server_error *error)
 {
 	if (server->state == SERVER_CLOSING)
@@ -45,12 +48,27 @@ static bool wants_reset(const struct server *server)
 	       (server->dirty || settings->server_reset_query_always);
 }
 
+/* A Sync commits what an open batch has done, unless something in it has failed: so something is made to. A CopyFail is
+ * such a thing already. */
+static void fail_batch(struct server *server, struct pg_buffer *out)
+{
+	if (pg_flow_client(&server->flow, PG_FRONTEND_PARSE, true) != PG_FLOW_SENT)
+		return; /* discarded: something has failed */
+	size_t begin = pg_buffer_begin(out, PG_FRONTEND_PARSE);
+	pg_buffer_put_string(out, "");
+	pg_buffer_put_string(out, ROLLBACK_QUERY);
+	pg_buffer_put_u16(out, 0);
+	pg_buffer_end(out, begin);
+}
+
 /* What an open batch or COPY needs to come to its end. */
 static void send_unwind(struct server *server)
 {
 	struct pg_buffer out = PG_BUFFER_EMPTY;
 	const char *types = pg_flow_unwind(&server->flow);
 
+	if (*types == PG_FRONTEND_SYNC)
+		fail_batch(server, &out);
 	for (; *types; types++) {
 		if (pg_flow_client(&server->flow, (uint8_t)*types, true) == PG_FLOW_BAD)
 			break;
