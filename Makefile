@@ -3,7 +3,8 @@
 #	make                    build/pgweir
 #	make run                builds and starts it, over DATABASE_URL or a private PostgreSQL under build/
 #	make demo               the same, with 200 clients over a pool of 10
-#	make test               unit, fuzz corpus and system tests; TESTS="test_pool test_auth" runs only these
+#	make test               unit, fuzz corpus, differential and system tests; TESTS="test_pool test_auth" runs only these
+#	make differential       what PostgreSQL says and what it says through pgweir: tests/differential/README.md
 #	make fuzz               looks for inputs that break something, for FUZZ_SECONDS in all; TESTS="fuzz_parse"
 #	make bench, bench-full  measures it beside other poolers and PostgreSQL itself: tests/bench/README.md
 #	make bench-instructions counts instructions a transaction, and writes them to tests/bench/budget
@@ -61,8 +62,10 @@ pooler_sources := $(sort $(shell find pooler -name '*.c'))
 support_sources := $(sort $(wildcard tests/support/*.c))
 unit_helper_sources := $(sort $(filter-out tests/unit/main.c tests/unit/test_%,$(wildcard tests/unit/*.c)))
 system_helper_sources := $(sort $(filter-out tests/system/test_%,$(wildcard tests/system/*.c)))
+differential_helper_sources := $(sort $(filter-out tests/differential/test_%,$(wildcard tests/differential/*.c)))
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
 system_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/system/test_*.c)))
+differential_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/differential/test_*.c)))
 # Instructions are counted as users have them: not with sanitizers.
 bench_tests := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/test_*.c))))
 fuzz_targets := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -70,7 +73,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 c_files = $(shell find pooler protocol tests -name '*.[ch]')
 
 .PHONY: all run demo test test-unit test-system test-fuzz fuzz fuzz-targets install uninstall format lint asan tsan clean
-.PHONY: bench bench-full bench-instructions
+.PHONY: differential bench bench-full bench-instructions
 .PHONY: setup-build setup-postgresql setup-test setup-lint setup-fuzz setup-bench setup-instructions
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -106,7 +109,7 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
 
 main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
 $(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o \
-		$(BUILD)/tests/bench/test_%.main.o: tests/unit/main.c | setup-build setup-test
+		$(BUILD)/tests/bench/test_%.main.o $(BUILD)/tests/differential/test_%.main.o: tests/unit/main.c | setup-build setup-test
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(compile_flags) $(check_cflags) $(main_flags) -c -o $@ $<
 
@@ -116,6 +119,10 @@ $(BUILD)/tests/unit/test_%: $(BUILD)/tests/unit/test_%.o $(BUILD)/tests/unit/tes
 
 $(BUILD)/tests/system/test_%: $(BUILD)/tests/system/test_%.o $(BUILD)/tests/system/test_%.main.o \
 		$(call objects,$(system_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
+
+$(BUILD)/tests/differential/test_%: $(BUILD)/tests/differential/test_%.o $(BUILD)/tests/differential/test_%.main.o \
+		$(call objects,$(differential_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
 	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
 
 # The load client of the benchmark, and the test of the instructions that a transaction takes.
@@ -141,8 +148,8 @@ run: all
 demo: all
 	@tests/support/demo.sh $(BUILD)
 
-test: all $(unit_tests) $(fuzz_targets) $(system_tests) $(bench_tests) | setup-postgresql
-	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz system $(if $(bench_tests),bench)
+test: all $(unit_tests) $(fuzz_targets) $(differential_tests) $(system_tests) $(bench_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz differential system $(if $(bench_tests),bench)
 
 test-unit: $(unit_tests)
 	@TESTS="$(TESTS)" tests/run $(BUILD) unit
@@ -152,6 +159,9 @@ test-fuzz: $(fuzz_targets)
 
 test-system: all $(system_tests) | setup-postgresql
 	@TESTS="$(TESTS)" tests/run $(BUILD) system
+
+differential: all $(differential_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) differential
 
 fuzz: | setup-fuzz
 	@$(MAKE) --no-print-directory fuzz-targets BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" \
