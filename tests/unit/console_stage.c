@@ -321,7 +321,7 @@ static bool read_message(struct talk *talk, struct pg_frame *frame)
 
 	while (pg_frame_parse(talk->in.data, talk->in.length, frame) != PG_OK || talk->in.length < frame->total_bytes) {
 		struct pollfd ready = { .fd = talk->fd, .events = POLLIN };
-		ck_assert_msg(poll(&ready, 1, STAGE_PATIENCE_MS) > 0, "no answer; so far \"%s\"", talk->types);
+		ck_assert_msg(poll(&ready, 1, STAGE_PATIENCE_MS) > 0, "no answer; so far \"%.100s\"", talk->types);
 		ssize_t count = recv(talk->fd, chunk, sizeof(chunk), 0);
 		if (count <= 0)
 			return false;
@@ -352,19 +352,32 @@ void talk_send(struct talk *talk, struct pg_buffer *out)
 	pg_buffer_clear(out);
 }
 
-void talk_open(struct talk *talk, const struct stage *stage, const char *user, const char *database)
+void talk_connect(struct talk *talk, const struct stage *stage, int receive_bytes)
 {
 	struct sockaddr_in address = { .sin_family = AF_INET,
 				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
 				       .sin_port = htons(stage->port) };
-	struct pg_buffer out = PG_BUFFER_EMPTY;
 
 	memset(talk, 0, sizeof(*talk));
 	talk->fd = socket(AF_INET, SOCK_STREAM, 0);
+	if (receive_bytes)
+		setsockopt(talk->fd, SOL_SOCKET, SO_RCVBUF, &receive_bytes, sizeof(receive_bytes));
 	ck_assert_int_eq(connect(talk->fd, (struct sockaddr *)&address, sizeof(address)), 0);
+}
+
+void talk_log_in(struct talk *talk, const char *user, const char *database)
+{
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+
 	pg_startup_put_session(&out, user, database, NULL, 0);
 	talk_send(talk, &out);
 	talk_read(talk, 1);
+}
+
+void talk_open(struct talk *talk, const struct stage *stage, const char *user, const char *database)
+{
+	talk_connect(talk, stage, 0);
+	talk_log_in(talk, user, database);
 }
 
 void talk_close(struct talk *talk)

@@ -35,8 +35,8 @@ void stage_write_config(struct stage *stage, const char *more);
 
 /* ---- clients ---- */
 
-#define TALK_TYPES_BYTES 4096
-#define TALK_ROWS_BYTES (1u << 20)
+#define TALK_TYPES_BYTES 16384
+#define TALK_ROWS_BYTES (1u << 24)
 
 struct talk {
 	int fd;
@@ -60,7 +60,11 @@ struct talk {
 	struct pg_buffer in;
 };
 
-/* Logs in; ends at ReadyForQuery, or at an error. */
+/* A bare connection. `receive_bytes`: how much the kernel keeps for it; 0: as it likes. */
+void talk_connect(struct talk *talk, const struct stage *stage, int receive_bytes);
+/* On a bare connection; ends at ReadyForQuery, or at an error. */
+void talk_log_in(struct talk *talk, const char *user, const char *database);
+/* Both. */
 void talk_open(struct talk *talk, const struct stage *stage, const char *user, const char *database);
 void talk_close(struct talk *talk);
 void talk_send(struct talk *talk, struct pg_buffer *out);
