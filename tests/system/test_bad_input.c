@@ -5,7 +5,9 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
+#include "tests/support/clock.h"
 #include "tests/support/stage.h"
 #include "tests/support/wire.h"
 
