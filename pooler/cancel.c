@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pooler/cleanup.h"
+#include "pooler/console_client.h"
 #include "pooler/link.h"
 #include "pooler/log.h"
 #include "protocol/frame.h"
@@ -202,6 +203,8 @@ static void cancel_find(struct worker *worker, uint32_t slot, uint32_t secret, c
 		carrier_done(worker, carrier);
 		return;
 	}
+	if (client->state == CLIENT_CONSOLE)
+		console_client_cancel(client);
 	/* Not while the server does something of ours: that is over in a moment, and not what was meant. */
 	if (client->server && !client->server->task && client->server->flow.count > 0)
 		cancel_server(client->server, carrier);

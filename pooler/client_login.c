@@ -132,7 +132,7 @@ static const struct params *make_asked(struct client *client, const struct pg_bu
 {
 	struct param *list = malloc((pairs->length / 2 + 2) * sizeof(*list));
 	const char *at = (const char *)pairs->data;
-	const char *end = at + pairs->length;
+	const char *end = at ? at + pairs->length : at;
 	char from[64], application[200];
 	size_t count = 0;
 
@@ -356,6 +356,7 @@ static void enter_console(struct client *client)
 		       "Name it in admin_users or stats_users.");
 		return;
 	}
+	client->params = params_hold(client->login->asked);
 	client_login_free(client->login);
 	client->login = NULL;
 	console_client_start(client);

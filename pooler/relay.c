@@ -303,6 +303,8 @@ static void client_drained(struct client *client)
 		stream_set_reading(&client->server->stream, true);
 	else
 		stream_set_reading(&client->stream, true);
+	if (client->state == CLIENT_CONSOLE)
+		console_client_drained(client);
 }
 
 void relay_client_event(struct ev_loop *loop, ev_io *io, int revents)

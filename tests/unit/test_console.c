@@ -9,6 +9,7 @@
 #include "pooler/console/table.h"
 #include "pooler/version.h"
 #include "protocol/build.h"
+#include "protocol/startup.h"
 #include "tests/unit/console_stage.h"
 
 static struct stage stage;
@@ -539,6 +540,56 @@ START_TEST(answers_larger_than_a_socket_takes)
 }
 END_TEST
 
+/* Requests that came together with a large answer go on when the client has read it. */
+START_TEST(a_slow_reader_gets_all_its_answers)
+{
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+	struct talk slow;
+	char sql[40 * 12 + 1] = "";
+
+	talk_connect(&slow, &stage, 4096);
+	talk_log_in(&slow, "ops", "pgweir");
+	for (int i = 0; i < 40; i++)
+		strcat(sql, "show config;");
+	for (int i = 0; i < 60; i++)
+		pg_build_query(&out, sql);
+	talk_send(&slow, &out);
+	usleep(300000);
+	expect_tag(&ops, "show version", "SHOW"); /* nobody else waits for it */
+	talk_read(&slow, 60);
+	ck_assert(!slow.ended);
+	ck_assert_uint_gt(slow.row_count, 0);
+	ck_assert_uint_eq(slow.row_count % (60 * 40), 0);
+	talk_close(&slow);
+}
+END_TEST
+
+/* Ctrl-C in psql. */
+START_TEST(cancel_ends_a_pause)
+{
+	struct talk pauser, canceler;
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+
+	open_transaction();
+	talk_open(&pauser, &stage, "ops", "pgweir");
+	talk_ask(&pauser, "pause app");
+	talk_await(&ops, "show pools", "app|", "paused", "1");
+	talk_connect(&canceler, &stage, 0);
+	pg_startup_put_cancel(&out, pauser.process_id, pauser.key, sizeof(pauser.key));
+	talk_send(&canceler, &out);
+	talk_read(&pauser, 1);
+	ck_assert_str_eq(pauser.sqlstate, "57014");
+	ck_assert_str_eq(pauser.types, "EZ");
+	talk_await(&ops, "show pools", "app|", "paused", "0");
+	talk_query(&app, "COMMIT");
+	talk_query(&app, "SELECT");
+	ck_assert_str_eq(app.types, "CZ");
+	talk_close(&canceler);
+	talk_close(&pauser);
+	talk_close(&app);
+}
+END_TEST
+
 START_TEST(states_as_pgbouncer_names_them)
 {
 	open_transaction();
@@ -592,6 +643,8 @@ Suite *console_suite(void)
 	tcase_add_test(live, shutdown_waits_for_clients);
 	tcase_add_test(live, shutdown_at_once);
 	tcase_add_test(live, answers_larger_than_a_socket_takes);
+	tcase_add_test(live, a_slow_reader_gets_all_its_answers);
+	tcase_add_test(live, cancel_ends_a_pause);
 	tcase_add_test(live, states_as_pgbouncer_names_them);
 	suite_add_tcase(suite, live);
 	return suite;
