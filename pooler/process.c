@@ -123,17 +123,20 @@ static bool open_due(struct shared_pool *shared, void *context)
 	return true;
 }
 
-static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+void process_tick(struct process *process)
 {
-	struct process *process = timer->data;
-
-	(void)loop;
-	(void)revents;
 	if (process->stop < WORKER_WAITS_FOR_SERVERS)
 		pools_each(open_due, process);
 	pools_forget_unused(process->config, clock_now_us());
 	admin_tick(process);
 	console_tick(process->console);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int revents)
+{
+	(void)loop;
+	(void)revents;
+	process_tick(timer->data);
 }
 
 /* ---- clients ---- */

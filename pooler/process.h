@@ -50,4 +50,6 @@ bool process_reload(struct process *process, char *error, size_t error_bytes);
 void process_configure(struct process *process, const struct config *config);
 /* Ends the process in the given way; a harder way than the last one wins. */
 void process_stop(struct process *process, enum worker_stop how);
+/* What is due by time; the process does it by itself every 100 ms. */
+void process_tick(struct process *process);
 #endif
