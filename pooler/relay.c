@@ -381,10 +381,10 @@ static bool refuse_transaction(struct server *server, uint8_t status)
 
 	if (client->mode != POOL_MODE_STATEMENT || status == PG_TRANSACTION_IDLE)
 		return false;
-	pg_build_error(&out, &(struct pg_report){ "ERROR", "0A000",
-						  "transactions are not allowed in statement pooling mode",
-						  "pool_mode is \"statement\": each statement may run on another server.",
-						  "Use pool_mode \"transaction\", or send single statements." });
+	pg_build_error(&out,
+		       &(struct pg_report){ "ERROR", "0A000", "transactions are not allowed in statement pooling mode",
+					    "pool_mode is \"statement\": each statement may run on another server.",
+					    "Use pool_mode \"transaction\", or send single statements." });
 	pg_build_ready(&out, PG_TRANSACTION_IDLE);
 	client_send(client, &out);
 	return true;
@@ -560,6 +560,38 @@ static void server_finish_task(struct server *server)
 	free(error);
 }
 
+/* The conversation is certain again: the server is free, or its client goes on with it. */
+static void resync_done(struct server *server, const struct server_error *error)
+{
+	struct client *client = server->client;
+
+	(void)error; /* an empty query cannot fail; a FATAL error is followed by the end */
+	if (!client) {
+		cleanup_step(server);
+		return;
+	}
+	if (pg_flow_is_free(&server->flow))
+		link_release(server);
+	relay_resume(client);
+}
+
+/* Between a linked client and its server all has been said. True: the server may go to somebody else. */
+static bool client_is_done(const struct server *server)
+{
+	const struct client *client = server->client;
+
+	if (pg_flow_is_free(&server->flow))
+		return client->mode != POOL_MODE_SESSION && !client->unnamed_too_large;
+	return client->mode == POOL_MODE_STATEMENT && pg_flow_is_quiet(&server->flow);
+}
+
+/* A COPY that failed may have left it open what the server has read: it cannot be given away before that is known. */
+static bool wants_resync(const struct server *server)
+{
+	return server->flow.uncertain && !server->flow.lost && pg_flow_is_quiet(&server->flow) &&
+	       server->flow.status == PG_TRANSACTION_IDLE && server->client->mode != POOL_MODE_SESSION;
+}
+
 /* What follows from what was read, by the server's state. */
 static void server_settle(struct server *server)
 {
@@ -577,10 +609,10 @@ static void server_settle(struct server *server)
 		return;
 	}
 	if (client) {
-		if (pg_flow_is_free(&server->flow)
-			    ? client->mode != POOL_MODE_SESSION && !client->unnamed_too_large
-			    : client->mode == POOL_MODE_STATEMENT && pg_flow_is_quiet(&server->flow))
+		if (client_is_done(server))
 			link_release(server);
+		else if (__builtin_expect(server->flow.uncertain, 0) && wants_resync(server))
+			server_resync(server, resync_done);
 		else if (client->held_back && server->flow.count < PG_FLOW_QUEUE_MAX / 2)
 			relay_resume(client);
 		return;

@@ -429,8 +429,7 @@ static struct pg_flow_answer ready_in_doubt(struct pg_flow *flow, uint8_t head, 
 	struct pg_flow_answer answer = { .ours = head & PG_FLOW_OURS };
 
 	if ((head & PG_FLOW_TYPE) == PG_FRONTEND_SYNC)
-		return ready_for_query(flow, head,
-				       status); /* one of several that look the same: which does not matter */
+		return ready_for_query(flow, head, status); /* one of several that look the same: no matter which */
 	if (discarded && !left_unread && is_status(status)) {
 		uint32_t statements = pg_flow_queue_drop(flow, flow->doubtful);
 		end_doubt(flow);
@@ -440,6 +439,8 @@ static struct pg_flow_answer ready_in_doubt(struct pg_flow *flow, uint8_t head, 
 	}
 	if (!left_unread || !is_status(status))
 		return bad_answer();
+	/* It answers a Sync of the client's, whatever stands in the queue by now. */
+	answer.ours = false;
 	flow->syncs_in_copy--;
 	if (discarded)
 		flow->doubtful = queue_behind_doubt(flow) + 1;

@@ -171,8 +171,8 @@ static inline bool pg_flow_is_full(const struct pg_flow *flow)
 }
 
 /* Opens the resynchronisation: an empty Query of ours has been sent; call it *instead of* pg_flow_client. The conversation
- * is certain again at its EmptyQueryResponse. Only when pg_flow_is_quiet: a server that discards up to the next Sync would
- * discard the Query. */
+ * is certain again at its EmptyQueryResponse; a ReadyForQuery before it answers a Sync of the client's and is not ours. Only
+ * when pg_flow_is_quiet: a server that discards up to the next Sync would discard the Query. */
 void pg_flow_resync(struct pg_flow *flow);
 
 /* What must be sent now so that the server comes back to ReadyForQuery after its client has gone at the boundary of two

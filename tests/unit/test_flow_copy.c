@@ -222,8 +222,8 @@ START_TEST(resynchronisation)
 		ck_assert(flow.uncertain && pg_flow_is_quiet(&flow));
 		assert_busy();
 		pg_flow_resync(&flow);
-		/* The ReadyForQuery that was owed after all is not for the client. */
-		talk(read ? "< I*" : "< ZI* I*");
+		/* The ReadyForQuery that was owed after all answers the client's Sync. */
+		talk(read ? "< I*" : "< ZI I*");
 		assert_busy();
 		talk("< ZI*");
 		ck_assert_uint_eq(last.completed, 'Q');

@@ -247,7 +247,8 @@ static void receives(struct run *run)
 	run->uncertain_seen += !uncertain && run->flow.uncertain;
 	run->settled_seen += uncertain && !run->flow.uncertain && !run->resyncing;
 	if (run->resyncing && said.type == 'Z') {
-		require(run, answer.ours);
+		/* What completes nothing answers a Sync of the client's that the COPY had left unread. */
+		require(run, answer.ours == (answer.completed != 0));
 		run->resyncing = answer.completed == 0;
 		require(run, run->resyncing || !run->flow.uncertain);
 	}
