@@ -96,17 +96,17 @@ struct pool_counts {
 
 struct pool {
 	pthread_mutex_t lock;
-	struct pool_policy policy;                /* shared: lock */
-	struct list waiters;                      /* shared: lock; oldest first */
-	struct list idle[POOL_WORKERS_MAX];       /* shared: lock; a stack per worker, most recently used first */
-	struct list members;                      /* shared: lock; opening, busy and closing */
-	struct pool_counts counts;                /* shared: lock; oldest_wait_us is filled by pool_count */
-	uint32_t reserved;                        /* shared: lock; of counts.opening: not attached yet */
-	uint32_t epoch;                           /* shared: lock; members of an older one are retired */
-	uint64_t next_turn;                       /* shared: lock; of the next waiter */
-	uint32_t failures;                        /* shared: lock; attempts to open that failed in a row */
-	uint64_t retry_at_us;                     /* shared: lock; no attempt before */
-	bool paused;                              /* shared: lock; nobody is served */
+	struct pool_policy policy;          /* shared: lock */
+	struct list waiters;                /* shared: lock; oldest first */
+	struct list idle[POOL_WORKERS_MAX]; /* shared: lock; a stack per worker, most recently used first */
+	struct list members;                /* shared: lock; opening, busy and closing */
+	struct pool_counts counts;          /* shared: lock; oldest_wait_us is filled by pool_count */
+	uint32_t reserved;                  /* shared: lock; of counts.opening: not attached yet */
+	uint32_t epoch;                     /* shared: lock; members of an older one are retired */
+	uint64_t next_turn;                 /* shared: lock; of the next waiter */
+	uint32_t failures;                  /* shared: lock; attempts to open that failed in a row */
+	uint64_t retry_at_us;               /* shared: lock; no attempt before */
+	bool paused;                        /* shared: lock; nobody is served */
 };
 
 void pool_init(struct pool *pool, const struct pool_policy *policy);
@@ -156,7 +156,7 @@ enum pool_verdict { POOL_GIVE, POOL_KEEP, POOL_RETIRE };
 struct pool_release {
 	enum pool_verdict verdict;
 	struct pool_waiter *waiter; /* GIVE to the member's own worker, else NULL */
-	struct pool_handle handle;  /* GIVE: of the waiter; when it is of another worker, the member must be mailed there */
+	struct pool_handle handle;  /* GIVE: of the waiter; to another worker the member must be mailed */
 };
 
 /* A busy member is free, or an opening one is ready: its first release ends the login, the failures in a row and the

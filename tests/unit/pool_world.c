@@ -28,8 +28,9 @@ uint32_t world_random(struct world *world, uint32_t below)
 
 void world_start(struct world *world, uint64_t seed)
 {
-	*world = (struct world){ .seed = seed, .random = seed, .clock_us = 1000000, .pressure = 200,
-				  .letters_percent = 100 };
+	*world = (struct world){
+		.seed = seed, .random = seed, .clock_us = 1000000, .pressure = 200, .letters_percent = 100
+	};
 	world->workers = 1 + world_random(world, WORLD_WORKERS);
 	world->client_count = 2 + world_random(world, WORLD_CLIENTS - 1);
 	world->policy = (struct pool_policy){ .size = 1 + world_random(world, WORLD_SIZE_MAX), .retry_us = 1500000 };
@@ -157,8 +158,7 @@ struct world_server *world_best_idle(struct world *world, unsigned worker)
 
 bool world_equally_idle(const struct world_server *best, const struct world_server *other)
 {
-	return best == other || (best->rested_us == other->rested_us &&
-				 best->handle.worker != other->handle.worker);
+	return best == other || (best->rested_us == other->rested_us && best->handle.worker != other->handle.worker);
 }
 
 static bool is_over(uint64_t limit_us, uint64_t since_us, uint64_t now_us)
@@ -213,7 +213,7 @@ static enum pool_place place_of(enum server_is is)
 {
 	static const enum pool_place places[] = {
 		[SERVER_GONE] = POOL_NOWHERE, [SERVER_IN_LOGIN] = POOL_OPENING, [SERVER_RESTS] = POOL_IDLE,
-		[SERVER_ASKED] = POOL_BUSY,   [SERVER_WORKS] = POOL_BUSY,	[SERVER_IN_MAIL] = POOL_BUSY,
+		[SERVER_ASKED] = POOL_BUSY,   [SERVER_WORKS] = POOL_BUSY,       [SERVER_IN_MAIL] = POOL_BUSY,
 		[SERVER_ENDS] = POOL_CLOSING,
 	};
 
@@ -239,7 +239,8 @@ static void check_counts(struct world *world, const struct world_counts *counts)
 	world_expect(world, said.waiting == counts->waiting, "waiting");
 	world_expect(world, said.oldest_wait_us == (first ? first->waiter.since_us : 0), "oldest wait");
 	world_expect(world, world->pool.reserved == world->reserved, "reserved");
-	world_expect(world, world->opened == world->closed + counts->there - world->reserved, "opened = closed + there");
+	world_expect(world, world->opened == world->closed + counts->there - world->reserved,
+		     "opened = closed + there");
 }
 
 /* Members that were there when the size was lowered may stay, but no new one comes. */
@@ -334,7 +335,6 @@ void world_check(struct world *world)
 		world_expect(world, (client->is == CLIENT_SERVED) == (client->server != NULL), "served");
 	}
 	/* After a resume pool_match is called as often as it takes, and others act in between. */
-	world_expect(world,
-		     !counts.waiting || world->paused || world->matching || !world_best_idle(world, 0),
+	world_expect(world, !counts.waiting || world->paused || world->matching || !world_best_idle(world, 0),
 		     "somebody waits while an idle member could serve him");
 }

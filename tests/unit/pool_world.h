@@ -104,7 +104,7 @@ struct world {
 	uint32_t reserved, epoch, failures, allowed;
 	uint64_t retry_at_us, next_turn, next_rest;
 	uint64_t opened, closed;
-	uint32_t pressure; /* how often clients come, against 750 other events */
+	uint32_t pressure;        /* how often clients come, against 750 other events */
 	uint32_t letters_percent; /* how eagerly letters are delivered */
 	bool paused, matching, failing;
 	uint64_t random;

@@ -27,7 +27,7 @@ static struct world *running;
 static void server_dies(struct world *world)
 {
 	static const enum server_is from[] = { SERVER_IN_LOGIN, SERVER_RESTS, SERVER_ASKED,
-					       SERVER_WORKS,	SERVER_ENDS,  SERVER_IN_MAIL };
+					       SERVER_WORKS,    SERVER_ENDS,  SERVER_IN_MAIL };
 	struct world_server *server = world_pick_server(world, from[world_random(world, 6)]);
 
 	if (!server)
@@ -133,8 +133,8 @@ static void match(struct world *world)
 {
 	struct pool_handle member, waiter;
 	struct world_client *first = world_first_in_line(world);
-	struct world_server *best =
-		first && !world->paused ? world_best_idle(world, first->waiter.handle.worker) : NULL;
+	struct world_server *best = first && !world->paused ? world_best_idle(world, first->waiter.handle.worker)
+							    : NULL;
 
 	world_expect(world, pool_match(&world->pool, &member, &waiter) == (best != NULL), "whether two match");
 	if (!best) {
@@ -142,7 +142,8 @@ static void match(struct world *world)
 		return;
 	}
 	struct world_server *server = world_find_server(world, &member);
-	world_expect(world, server && server->is == SERVER_RESTS && server->epoch == world->epoch, "matched a stranger");
+	world_expect(world, server && server->is == SERVER_RESTS && server->epoch == world->epoch,
+		     "matched a stranger");
 	world_expect(world, world_equally_idle(best, server), "not the best was matched");
 	world_expect(world, world_find_client(world, &waiter) == first, "not the oldest was matched");
 	world->did[DID_MATCH]++;
