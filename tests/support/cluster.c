@@ -50,10 +50,9 @@ static bool is_ready(const struct cluster *cluster)
 
 /* ---- starting and stopping ---- */
 
-static bool start_once(struct cluster *cluster, const char *port)
+static bool start_once(struct cluster *cluster, const char *const *extra)
 {
 	const char *argv[] = { SOURCE_DIRECTORY "/tests/support/postgres.sh", "run", cluster->directory, NULL };
-	const char *extra[] = { port, NULL };
 	char output[300];
 
 	snprintf(output, sizeof(output), "%s.output", cluster->directory);
@@ -79,7 +78,7 @@ void cluster_open_own(struct cluster *cluster)
 	cluster->owned = true;
 	/* Somebody else may have taken the port in between. */
 	for (int i = 0; i < 5; i++)
-		if (start_once(cluster, "POSTGRES_PORT="))
+		if (start_once(cluster, NULL))
 			return;
 	ck_abort_msg("PostgreSQL does not start: see %s.output and %s/log", cluster->directory, cluster->directory);
 }
@@ -106,10 +105,11 @@ void cluster_stop(struct cluster *cluster, int signal)
 
 void cluster_start_again(struct cluster *cluster)
 {
-	char port[32];
+	char port[32], socket[150];
 
 	snprintf(port, sizeof(port), "POSTGRES_PORT=%u", cluster->port);
-	ck_assert_msg(start_once(cluster, port), "PostgreSQL does not start again");
+	snprintf(socket, sizeof(socket), "POSTGRES_SOCKET=%s", cluster->host);
+	ck_assert_msg(start_once(cluster, (const char *[]){ port, socket, NULL }), "PostgreSQL does not start again");
 }
 
 void cluster_close(struct cluster *cluster)

@@ -28,7 +28,7 @@ void cluster_open(struct cluster *cluster);
 void cluster_open_own(struct cluster *cluster);
 void cluster_close(struct cluster *cluster);
 /* Only for an own one: stops it by `signal` (SIGINT: fast, SIGQUIT: immediate, SIGTERM: fast), and starts it again, on the
- * same port. */
+ * same port and unix socket. The process that opened it must do so. */
 void cluster_stop(struct cluster *cluster, int signal);
 void cluster_start_again(struct cluster *cluster);
 

@@ -8,7 +8,7 @@
 #
 # DIR/env names the place, as shell assignments: PGHOST (the directory of the unix socket), PGPORT, PGDATA, PGBIN. It is there
 # before the server takes connections; DIR/data/postmaster.pid says "ready" in its last line when it does. DIR/log is its log.
-# POSTGRES_PORT sets the port, which is else a free one.
+# POSTGRES_PORT and POSTGRES_SOCKET (a directory) set port and socket, which are else free and new ones.
 #
 # Started by root it runs as another user, because initdb refuses root. Where that user cannot reach DIR (a checkout under
 # /root), the data lies under /tmp and DIR/data points to it.
@@ -141,7 +141,9 @@ prepare() {
 		make_cluster
 	fi
 	[ ! -e "$directory/env" ] || forget_socket
-	PGHOST=$(new_directory socket 755)
+	PGHOST=${POSTGRES_SOCKET:-$(new_directory socket 755)}
+	mkdir -p "$PGHOST"
+	[ -z "$owner" ] || chown "$owner" "$PGHOST"
 	PGPORT=${POSTGRES_PORT:-$(free_port)}
 	printf 'PGHOST=%s\nPGPORT=%s\nPGDATA=%s\nPGBIN=%s\n' "$PGHOST" "$PGPORT" "$PGDATA" "$PGBIN" >"$directory/env.new"
 	mv "$directory/env.new" "$directory/env"

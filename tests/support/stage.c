@@ -2,20 +2,19 @@
 
 struct stage stage;
 
+/* ---- the cluster for all tests of a case ---- */
+
 static void open_cluster(void)
 {
 	cluster_open(&stage.cluster);
-}
-
-static void open_own_cluster(void)
-{
-	cluster_open_own(&stage.cluster);
 }
 
 static void close_cluster(void)
 {
 	cluster_close(&stage.cluster);
 }
+
+/* ---- each test ---- */
 
 static void set_up(void)
 {
@@ -31,24 +30,36 @@ static void tear_down(void)
 	cluster_drop_database(&stage.cluster, stage.database);
 }
 
-static TCase *make_case(const char *name, double seconds, SFun open)
+/* A child of the test itself: who harms it must also be able to wait for it. */
+static void set_up_own(void)
 {
-	TCase *tcase = tcase_create(name);
+	cluster_open_own(&stage.cluster);
+	set_up();
+}
 
-	tcase_set_timeout(tcase, seconds);
-	tcase_add_unchecked_fixture(tcase, open, close_cluster);
-	tcase_add_checked_fixture(tcase, set_up, tear_down);
-	return tcase;
+static void tear_down_own(void)
+{
+	tear_down();
+	cluster_close(&stage.cluster);
 }
 
 TCase *stage_case(const char *name, double seconds)
 {
-	return make_case(name, seconds, open_cluster);
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, seconds);
+	tcase_add_unchecked_fixture(tcase, open_cluster, close_cluster);
+	tcase_add_checked_fixture(tcase, set_up, tear_down);
+	return tcase;
 }
 
 TCase *stage_case_with_own_cluster(const char *name, double seconds)
 {
-	return make_case(name, seconds, open_own_cluster);
+	TCase *tcase = tcase_create(name);
+
+	tcase_set_timeout(tcase, seconds);
+	tcase_add_checked_fixture(tcase, set_up_own, tear_down_own);
+	return tcase;
 }
 
 void stage_start(const char *mode, int pool_size, const char *more)

@@ -24,7 +24,7 @@ extern struct stage stage;
 
 /* `seconds` is the bound for one test. */
 TCase *stage_case(const char *name, double seconds);
-/* The same with a PostgreSQL of its own, which may be harmed. */
+/* The same with a PostgreSQL of its own for each test, which may be harmed. */
 TCase *stage_case_with_own_cluster(const char *name, double seconds);
 
 /* weir_start_pool with the stage's cluster and database. */

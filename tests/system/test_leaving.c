@@ -500,6 +500,7 @@ START_TEST(postgresql_is_restarted)
 	wire_exec(&idle, "SELECT 1");
 	wire_query(&busy, "SELECT pg_sleep(60)");
 	PQfinish(stage.super);
+	stage.super = NULL;
 	cluster_stop(&stage.cluster, signals[_i]);
 	wire_types_until(&busy, 'E');
 	ck_assert_str_ne(busy.sqlstate, "");
