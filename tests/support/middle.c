@@ -42,10 +42,12 @@ struct flow {
 };
 
 struct pair {
-	int fds[2];          /* the sender of MIDDLE_UP, that of MIDDLE_DOWN; -1: a black hole has no other side */
+	int fds[2];           /* the sender of MIDDLE_UP, that of MIDDLE_DOWN; -1: a black hole has no other side */
 	struct flow flows[2]; /* by middle_direction */
 	bool connecting;
 	uint64_t life_bytes; /* until it ends; 0: for ever */
+	bool doomed;         /* to be ended by the thread */
+	enum middle_end how; /* it ends */
 	int at[2];           /* their places among the polled ones; of the round under way */
 };
 
@@ -97,21 +99,25 @@ static void flow_clear(struct flow *flow)
 
 static void close_fd(int fd, enum middle_end how)
 {
+	uint8_t unread[READ_BYTES];
+
 	if (fd < 0)
 		return;
 	if (how == MIDDLE_RESET)
 		setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){ 1, 0 }, sizeof(struct linger));
 	else
-		shutdown(fd, SHUT_RDWR); /* bytes that nobody has read make a reset of a close, but not of this */
+		while (recv(fd, unread, sizeof(unread), 0) > 0) { /* what nobody has read makes a reset of a close */
+		}
 	close(fd);
 }
 
-static void pair_free(struct middle *middle, int index, enum middle_end how)
+/* Called by the thread only, so that what it polls stays true. */
+static void pair_free(struct middle *middle, int index)
 {
 	struct pair *pair = middle->pairs[index];
 
 	for (int i = 0; i < 2; i++) {
-		close_fd(pair->fds[i], how);
+		close_fd(pair->fds[i], pair->how);
 		flow_clear(&pair->flows[i]);
 	}
 	free(pair);
@@ -142,6 +148,7 @@ static void pair_create(struct middle *middle, int fd)
 	pair->fds[MIDDLE_UP] = fd;
 	pair->fds[MIDDLE_DOWN] = -1;
 	pair->life_bytes = draw_life(middle);
+	pair->how = MIDDLE_RESET;
 	for (int i = 0; i < 2; i++)
 		pair->flows[i].last = &pair->flows[i].first;
 	middle->pairs[middle->count++] = pair;
@@ -151,7 +158,7 @@ static void pair_create(struct middle *middle, int fd)
 	if (middle->door == MIDDLE_OPEN)
 		pair->fds[MIDDLE_DOWN] = connect_to_target(middle->target, &pair->connecting);
 	if (pair->fds[MIDDLE_DOWN] < 0) {
-		pair_free(middle, middle->count - 1, MIDDLE_RESET);
+		pair_free(middle, middle->count - 1);
 		return;
 	}
 	for (int i = 0; i < 2; i++)
@@ -237,8 +244,11 @@ static bool flow_write(struct middle *middle, struct pair *pair, int direction)
 	if (!pair->life_bytes)
 		return true;
 	pair->life_bytes -= (uint64_t)count;
-	middle->count_ended += !pair->life_bytes;
-	return pair->life_bytes > 0;
+	if (pair->life_bytes)
+		return true;
+	pair->how = middle->life_end;
+	middle->count_ended++;
+	return false;
 }
 
 /* ---- the loop ---- */
@@ -329,15 +339,13 @@ static void do_round(struct middle *middle, const struct round *round)
 {
 	uint64_t woken;
 
-	if (round->fds[0].revents)
-		(void)!read(middle->wake, &woken, sizeof(woken));
+	if (round->fds[0].revents && read(middle->wake, &woken, sizeof(woken)) < 0)
+		return;
 	/* From the end: what is freed is replaced by the last, which has been looked at. */
 	for (int i = (round->count - 2) / 2; i-- > 0;) {
-		if (i >= middle->count)
-			continue;
 		struct pair *pair = middle->pairs[i];
-		if (!pair_go_on(middle, pair, round))
-			pair_free(middle, i, pair->life_bytes || !middle->life_bytes ? MIDDLE_RESET : middle->life_end);
+		if (pair->doomed || !pair_go_on(middle, pair, round))
+			pair_free(middle, i);
 	}
 	if (round->fds[1].revents)
 		take_connections(middle);
@@ -361,4 +369,132 @@ static void *run(void *argument)
 	pthread_mutex_unlock(&middle->lock);
 	free(round);
 	return NULL;
+}
+
+/* ---- what tests call ---- */
+
+static void wake(struct middle *middle)
+{
+	ck_assert_int_eq(write(middle->wake, &(uint64_t){ 1 }, sizeof(uint64_t)), sizeof(uint64_t));
+}
+
+static int listen_anywhere(uint16_t *port)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+
+	for (int i = 0; i < 20; i++) {
+		int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		ck_assert_int_ge(fd, 0);
+		*port = free_port();
+		address.sin_port = htons(*port);
+		if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0 && listen(fd, 4096) == 0)
+			return fd;
+		close(fd);
+	}
+	ck_abort_msg("no port to listen on");
+}
+
+struct middle *middle_open(uint16_t target, uint64_t seed)
+{
+	struct middle *middle = calloc(1, sizeof(*middle));
+
+	ck_assert_ptr_nonnull(middle);
+	middle->target = target;
+	middle->random = seed * 2654435761u + 88172645463325252u;
+	middle->listener = listen_anywhere(&middle->port);
+	middle->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	ck_assert_int_ge(middle->wake, 0);
+	pthread_mutex_init(&middle->lock, NULL);
+	ck_assert_int_eq(pthread_create(&middle->thread, NULL, run, middle), 0);
+	return middle;
+}
+
+uint16_t middle_port(const struct middle *middle)
+{
+	return middle->port;
+}
+
+void middle_close(struct middle *middle)
+{
+	pthread_mutex_lock(&middle->lock);
+	middle->stop = true;
+	pthread_mutex_unlock(&middle->lock);
+	wake(middle);
+	pthread_join(middle->thread, NULL);
+	while (middle->count)
+		pair_free(middle, middle->count - 1);
+	close(middle->listener);
+	close(middle->wake);
+	pthread_mutex_destroy(&middle->lock);
+	free(middle);
+}
+
+void middle_set(struct middle *middle, enum middle_direction direction, const struct middle_way *way)
+{
+	pthread_mutex_lock(&middle->lock);
+	for (int i = 0; i < 2; i++)
+		if (direction == MIDDLE_BOTH || direction == (enum middle_direction)i)
+			middle->ways[i] = *way;
+	pthread_mutex_unlock(&middle->lock);
+	wake(middle);
+}
+
+void middle_set_door(struct middle *middle, enum middle_door door)
+{
+	pthread_mutex_lock(&middle->lock);
+	middle->door = door;
+	pthread_mutex_unlock(&middle->lock);
+}
+
+void middle_set_life(struct middle *middle, uint64_t most_bytes, enum middle_end how)
+{
+	pthread_mutex_lock(&middle->lock);
+	middle->life_bytes = most_bytes;
+	middle->life_end = how;
+	for (int i = 0; i < middle->count; i++)
+		middle->pairs[i]->life_bytes = draw_life(middle);
+	pthread_mutex_unlock(&middle->lock);
+}
+
+int middle_end(struct middle *middle, unsigned one_in, enum middle_end how)
+{
+	int count = 0;
+
+	pthread_mutex_lock(&middle->lock);
+	for (int i = 0; i < middle->count; i++) {
+		struct pair *pair = middle->pairs[i];
+		if (pair->doomed || draw(middle, one_in) != 1)
+			continue;
+		pair->doomed = true;
+		pair->how = how;
+		count++;
+	}
+	middle->count_ended += (uint64_t)count;
+	pthread_mutex_unlock(&middle->lock);
+	wake(middle);
+	return count;
+}
+
+int middle_count(struct middle *middle)
+{
+	pthread_mutex_lock(&middle->lock);
+	int count = middle->count;
+	pthread_mutex_unlock(&middle->lock);
+	return count;
+}
+
+uint64_t middle_count_all(struct middle *middle)
+{
+	pthread_mutex_lock(&middle->lock);
+	uint64_t count = middle->count_all;
+	pthread_mutex_unlock(&middle->lock);
+	return count;
+}
+
+uint64_t middle_count_ended(struct middle *middle)
+{
+	pthread_mutex_lock(&middle->lock);
+	uint64_t count = middle->count_ended;
+	pthread_mutex_unlock(&middle->lock);
+	return count;
 }
