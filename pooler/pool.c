@@ -3,8 +3,8 @@
 #include <assert.h>
 #include <stdatomic.h>
 
-/* The first pause after a failed open. However short the policy wants it, there is one: an open that fails at once must not
- * be followed by another in the same call. */
+/* The first pause after a failed open. However short the policy wants it, there is one: an open that fails at once must
+ * not be followed by another in the same call. */
 #define RETRY_FIRST_US 100000ull
 #define RETRY_LEAST_US 1000ull
 #define RETRY_DOUBLINGS_MAX 30u

@@ -1,9 +1,9 @@
 /*
  * One pool: the server connections of one (database, server user), and the line of those who wait for one.
  *
- * It decides and does no I/O. Time comes in as an argument (monotonic microseconds), so that its whole life can run in a
- * simulation. Members and waiters are embedded in the servers and clients of the callers; each belongs to the worker in
- * its handle, and only that worker frees it, after it left the pool.
+ * It decides and does no I/O. Time comes in as an argument (monotonic microseconds), so that its whole life can run in
+ * a simulation. Members and waiters are embedded in the servers and clients of the callers; each belongs to the worker
+ * in its handle, and only that worker frees it, after it left the pool.
  *
  *                 pool_acquire                           pool_release
  *      waiter -----> TAKE  an idle member, now busy       busy or opening --> GIVE    to the oldest waiter, now busy
@@ -19,21 +19,22 @@
  *  - nobody is lost: whoever waits is served, leaves by himself, or another open is due;
  *  - the counters equal what is there.
  *
- * A closing member keeps its place until pool_remove: the server process may live a little longer than our descriptor, and
- * the bound speaks of what PostgreSQL sees.
+ * A closing member keeps its place until pool_remove: the server process may live a little longer than our descriptor,
+ * and the bound speaks of what PostgreSQL sees.
  *
- * A claim pairs a member with a waiter of another worker: the member is busy and on its way, the waiter stands in no line.
- * Either end may break it. When the waiter leaves, the member arrives, finds nobody, and is released by the worker where it
- * arrived. When the member is lost, its worker removes it and writes to the waiter's worker, which calls
- * pool_acquire_again. A waiter that left and asks again may be claimed for another member while the first still travels:
- * whichever member comes first is its own, the other finds nobody.
+ * A claim pairs a member with a waiter of another worker: the member is busy and on its way, the waiter stands in no
+ * line. Either end may break it. When the waiter leaves, the member arrives, finds nobody, and is released by the
+ * worker where it arrived. When the member is lost, its worker removes it and writes to the waiter's worker, which
+ * calls pool_acquire_again. A waiter that left and asks again may be claimed for another member while the first still
+ * travels: whichever member comes first is its own, the other finds nobody. So a worker must not use an idle member of
+ * its own but through pool_acquire: it may have been claimed already.
  *
- * What becomes possible by time or by the administrator (the end of a back-off, a raised size, a resume) is told to nobody:
- * pool_open_due and pool_reap must be asked every now and then.
+ * What becomes possible by time or by the administrator (the end of a back-off, a raised size, a resume) is told to
+ * nobody: pool_open_due and pool_reap must be asked every now and then.
  *
  * Threads: every function takes pool->lock itself, for list operations only. Handles are copied out, so that nobody
- * follows a pointer into another worker's memory. The clocks of workers may differ a little: a time in the future is now.
- * A call for a member or waiter in a place where it cannot be is a broken invariant and asserts.
+ * follows a pointer into another worker's memory. The clocks of workers may differ a little: a time in the future is
+ * now. A call for a member or waiter in a place where it cannot be is a broken invariant and asserts.
  *
  * Source: Go's database/sql (DB.SetMaxOpenConns and friends), HikariCP, PgBouncer's pool settings.
  */
@@ -80,8 +81,8 @@ enum pool_waiting {
 struct pool_waiter {
 	struct list node;          /* shared: pool->lock */
 	struct pool_handle handle; /* set by the owner before its first pool_acquire */
-	/* Written under pool->lock; the owner may read it without. Any worker may turn QUEUED into CLAIMED at any moment; every
-	 * other change is made by a call of the owner's. */
+	/* Written under pool->lock; the owner may read it without. Any worker may turn QUEUED into CLAIMED at any
+	 * moment; every other change is made by a call of the owner's. */
 	_Atomic enum pool_waiting waiting;
 	uint64_t since_us; /* when it asked; kept over a requeue */
 	uint64_t turn;     /* shared: pool->lock; its number in the order of asking; kept over a requeue */
@@ -112,8 +113,8 @@ struct pool {
 void pool_init(struct pool *pool, const struct pool_policy *policy);
 /* The pool must be empty. */
 void pool_clear(struct pool *pool);
-/* Idle members over a lowered size leave through pool_reap, busy ones at their release. After a raised size opens may be
- * due: pool_open_due. */
+/* Idle members over a lowered size leave through pool_reap, busy ones at their release. After a raised size opens may
+ * be due: pool_open_due. */
 void pool_set_policy(struct pool *pool, const struct pool_policy *policy);
 
 enum pool_answer {
@@ -129,13 +130,13 @@ struct pool_decision {
 	struct pool_handle handle;  /* POOL_ASK: of the member */
 };
 
-/* One client wants a server. An idle member is taken from the waiter's own worker, the most recently used first, else the
- * most recently used one of the others is asked for; one of an older epoch serves nobody any more. OPEN: fewer are being
- * opened than wait, the bound has room and no back-off runs. */
+/* One client wants a server. An idle member is taken from the waiter's own worker, the most recently used first, else
+ * the most recently used one of the others is asked for; one of an older epoch serves nobody any more. OPEN: fewer are
+ * being opened than wait, the bound has room and no back-off runs. */
 struct pool_decision pool_acquire(struct pool *pool, struct pool_waiter *waiter, uint64_t now_us);
 
-/* A claimed waiter whose member was lost on the way: back to the head of the line (behind those only who asked before it
- * and lost theirs too), or served again at once. Same answers as pool_acquire; since_us stays. */
+/* A claimed waiter whose member was lost on the way: back to the head of the line (behind those only who asked before
+ * it and lost theirs too), or served again at once. Same answers as pool_acquire; since_us stays. */
 struct pool_decision pool_acquire_again(struct pool *pool, struct pool_waiter *waiter, uint64_t now_us);
 
 /* The waiter leaves the line or its claim. A member that is already on its way finds nobody and is released by its
@@ -170,18 +171,18 @@ void pool_moved(struct pool *pool, struct pool_member *member, struct pool_handl
  * opening. A member that was idle and has been claimed meanwhile leaves too: its claim finds nobody. */
 void pool_retire(struct pool *pool, struct pool_member *member);
 
-/* The member is gone, from whatever place. `failed`: its login did not succeed, so attempts back off; attempts that were
- * under way together and fail during the back-off are one failure.
- * True: another open is due for somebody who waits, and reserved; the caller opens it. */
+/* The member is gone, from whatever place. `failed`: its login did not succeed, so attempts back off; attempts that
+ * were under way together and fail during the back-off are one failure. True: another open is due for somebody who
+ * waits, and reserved; the caller opens it. */
 bool pool_remove(struct pool *pool, struct pool_member *member, bool failed, uint64_t now_us);
 
 /* The next idle member of `worker` whose time has come (idle, age, epoch, size); now closing, the caller closes it. The
  * idle time-out leaves min_size alone. NULL: none. */
 struct pool_member *pool_reap(struct pool *pool, unsigned worker, uint64_t now_us);
 
-/* True: an open is due (somebody waits and the back-off is over, or fewer than min_size are there) and reserved: open one,
- * and ask again. `warm`: min_size counts (the caller knows whom to log in as). `worker` is where the first in line waits,
- * or unchanged. */
+/* True: an open is due (somebody waits and the back-off is over, or fewer than min_size are there) and reserved: open
+ * one, and ask again. `warm`: min_size counts (the caller knows whom to log in as). `worker` is where the first in line
+ * waits, or unchanged. */
 bool pool_open_due(struct pool *pool, bool warm, uint64_t now_us, uint16_t *worker);
 
 /* An idle member and the first in line, both claimed: mail the member's worker to send it there. False: no such pair.
@@ -190,8 +191,8 @@ bool pool_match(struct pool *pool, struct pool_handle *member, struct pool_handl
 
 void pool_pause(struct pool *pool);
 void pool_resume(struct pool *pool);
-/* All members of today are retired once free: RECONNECT, or a changed address. What failed so far tells nothing about the
- * new ones: the back-off ends. */
+/* All members of today are retired once free: RECONNECT, or a changed address. What failed so far tells nothing about
+ * the new ones: the back-off ends. */
 void pool_renew(struct pool *pool);
 
 struct pool_counts pool_count(struct pool *pool);

@@ -1,9 +1,9 @@
 /*
  * First come, first served, judged from outside.
  *
- * Nobody can look into a lock to see who came first. So each call is taken as the interval between two ticks of a common
- * clock, and only what is certain counts: who had asked before another began to ask must not be served after the other had
- * been.
+ * Nobody can look into a lock to see who came first. So each call is taken as the interval between two ticks of a
+ * common clock, and only what is certain counts: who had asked before another began to ask must not be served after the
+ * other had been.
  */
 #ifndef TESTS_UNIT_OVERTAKERS_H
 #define TESTS_UNIT_OVERTAKERS_H

@@ -1,6 +1,6 @@
 /*
- * The world of the pool's simulation: servers, clients and letters as plain state, a seeded generator, and a model of what
- * the pool must answer, which is computed from these objects alone.
+ * The world of the pool's simulation: servers, clients and letters as plain state, a seeded generator, and a model of
+ * what the pool must answer, which is computed from these objects alone.
  *
  * The model knows nothing of the pool's structures; world_check compares the two after every step.
  */

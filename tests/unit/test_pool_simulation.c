@@ -1,6 +1,6 @@
 /*
- * The pool's whole life in a world without sockets: a virtual clock, workers whose letters come late, clients and servers
- * that go at any moment, logins that fail in bursts, reloads, pauses. Every answer is compared with the model's
+ * The pool's whole life in a world without sockets: a virtual clock, workers whose letters come late, clients and
+ * servers that go at any moment, logins that fail in bursts, reloads, pauses. Every answer is compared with the model's
  * (tests/unit/pool_world, pool_events), and after every step everything is counted again.
  *
  * PGWEIR_SEED runs one seed alone, as a failure prints it.

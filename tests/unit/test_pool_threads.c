@@ -2,8 +2,8 @@
  * The pool between real threads: four workers with loops and mailboxes, and a main thread that pauses and resumes.
  * Servers and clients are nothing but their places; a letter to oneself stands for the time that work takes.
  *
- * Who came first is judged from outside (tests/unit/overtakers). All atomics of the hot path are relaxed: they must not give
- * the pool an order that it does not have by itself (-fsanitize=thread).
+ * Who came first is judged from outside (tests/unit/overtakers). All atomics of the hot path are relaxed: they must not
+ * give the pool an order that it does not have by itself (-fsanitize=thread).
  */
 #include <check.h>
 #include <stdatomic.h>
