@@ -141,6 +141,9 @@ $(BUILD)/tests/bench/test_%: $(BUILD)/tests/bench/test_%.o $(BUILD)/tests/bench/
 fuzz_main = $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/tests/fuzz/replay.o)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(fuzz_main) $(BUILD)/libpooler.a $(BUILD)/libpgprotocol.a
 	$(call say,LD)$(CC) $(link_flags) $(if $(fuzz_main),,-fsanitize=fuzzer) -o $@ $^ $(libraries)
+# A whole worker, whose time stands still.
+$(BUILD)/tests/fuzz/fuzz_client: $(BUILD)/tests/fuzz/lone_worker.o
+$(BUILD)/tests/fuzz/fuzz_client: link_flags += -Wl,--wrap=clock_gettime
 
 run: all
 	@tests/support/run.sh $(BUILD)
