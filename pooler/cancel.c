@@ -144,7 +144,7 @@ void cancel_server(struct server *server, const struct pool_handle *carrier)
 	cancel->started_us = worker->now_us;
 	list_append(&worker->cancels, &cancel->node);
 	server->cancels++;
-	stream_init(&cancel->stream, worker->loop, fd, cancel_event, cancel);
+	stream_init(&cancel->stream, worker->loop, fd, STREAM_LAST, cancel_event, cancel);
 	stream_watch_connect(&cancel->stream);
 }
 

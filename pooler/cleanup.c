@@ -86,7 +86,6 @@ void cleanup_start(struct server *server)
 {
 	server_set_state(server, SERVER_RESETTING);
 	server->reset_done = false;
-	server->cancel_sent = false;
 	pending_clear(&server->pending, &server->worker->statements);
 	statement_drop(&server->worker->statements, server->unnamed);
 	server->unnamed = NULL;

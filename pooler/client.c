@@ -49,7 +49,7 @@ struct client *client_create(struct worker *worker, int fd, const struct peer *p
 	client->state_since_us = worker->now_us;
 	worker->client_counts[CLIENT_STARTUP]++;
 	list_append(&worker->client_states[CLIENT_STARTUP], &client->node);
-	stream_init(&client->stream, worker->loop, fd, event, client);
+	stream_init(&client->stream, worker->loop, fd, STREAM_LAST, event, client);
 	return client;
 }
 

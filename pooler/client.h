@@ -62,11 +62,13 @@ struct client {
 	uint8_t mode;           /* enum pool_mode */
 	bool passing_dropped;   /* and they go nowhere: the message was refused, or means nothing here */
 	bool held_back;         /* too much is unanswered: what it sent is kept until the server has caught up */
+	bool answers_asked;     /* held back for a Query in a batch, and the server was sent a Flush for it */
 	bool unnamed_too_large; /* its unnamed statement lives only on its server: it keeps it */
 	bool counted;           /* against max_client_conn */
 	bool admin;             /* may use the console's commands */
 	bool last_words;        /* a FATAL error was sent: it must reach the client before we close */
 	bool console_busy;      /* the main thread works on its request */
+	bool said_goodbye;      /* by Terminate: what it sent before is to be done */
 	bool leaving;           /* it has hung up or must go; torn down at the end of the event */
 	struct peer peer;
 	uint64_t id;

@@ -296,6 +296,7 @@ void link_release(struct server *server)
 	struct client *client = server->client;
 
 	part(client, server);
+	server->cancel_sent = false;
 	client->query_since_us = 0;
 	client->xact_since_us = 0;
 	client_set_state(client, CLIENT_IDLE);
@@ -329,6 +330,8 @@ static void abandon_server(struct client *client)
 	struct server *server = client->server;
 	bool half = client->passing && !client->passing_dropped;
 
+	/* A query that was sent before a Terminate is done all the same, as by PostgreSQL. */
+	server->cancel_sent = client->said_goodbye;
 	part(client, server);
 	stream_set_reading(&server->stream, true);
 	if (half || server->stream.write_failed)

@@ -53,6 +53,7 @@ static enum fate client_message(struct client *client, const struct pg_frame *fr
 				size_t available)
 {
 	if (frame->type == PG_FRONTEND_TERMINATE) {
+		client->said_goodbye = true;
 		client->leaving = true;
 		return FATE_STOP;
 	}
@@ -62,6 +63,10 @@ static enum fate client_message(struct client *client, const struct pg_frame *fr
 			return FATE_MORE;
 		if (verdict == PREPARE_REFUSED)
 			return FATE_DROP;
+		if (verdict == PREPARE_LATER) {
+			client->held_back = true;
+			return FATE_STOP;
+		}
 		if (verdict == PREPARE_NO_MEMORY) {
 			client->leaving = true;
 			return FATE_STOP;
@@ -161,6 +166,7 @@ static void client_drop_refused(struct client *client, uint8_t type)
 static bool client_idle_message(struct client *client, const struct pg_frame *frame, size_t available)
 {
 	if (frame->type == PG_FRONTEND_TERMINATE) {
+		client->said_goodbye = true;
 		client->leaving = true;
 		return false;
 	}

@@ -64,7 +64,7 @@ struct server {
 	bool params_unknown;     /* somebody ran SET, RESET or DISCARD: what we set may be gone */
 	bool dirty;              /* served a session: wants the reset query */
 	bool reset_done;         /* in RESETTING: it has had it */
-	bool cancel_sent;        /* in RESETTING: its query was asked to end */
+	bool cancel_sent;        /* in RESETTING: its query was asked to end, or is to run to its end */
 	bool farewell_passed;    /* the client has seen it */
 	bool doomed;             /* must not be used again once its work is done: KILL, RECONNECT */
 	bool retired;            /* the pool counts it as closing */

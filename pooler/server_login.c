@@ -155,7 +155,7 @@ static void try_address(struct server *server)
 		return;
 	}
 	login->step = LOGIN_CONNECTING;
-	stream_init(&server->stream, server->worker->loop, fd, relay_server_event, server);
+	stream_init(&server->stream, server->worker->loop, fd, STREAM_FIRST, relay_server_event, server);
 	stream_watch_connect(&server->stream);
 }
 
@@ -526,10 +526,10 @@ static bool login_authentication(struct server *server, const uint8_t *body, siz
 
 /* ---- the other messages ---- */
 
-/* A server that starts up or shuts down may do better in a moment, or its neighbour now. */
+/* A server that starts up, shuts down or recovers from a crash may do better in a moment, or its neighbour now. */
 static bool is_passing(const char *sqlstate)
 {
-	return strcmp(sqlstate, "57P03") == 0;
+	return strcmp(sqlstate, "57P01") == 0 || strcmp(sqlstate, "57P02") == 0 || strcmp(sqlstate, "57P03") == 0;
 }
 
 static bool login_error(struct server *server, const uint8_t *body, size_t size)

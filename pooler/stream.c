@@ -97,10 +97,12 @@ int stream_connect_error(const struct stream *stream)
 	return error;
 }
 
-void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner)
+void stream_init(struct stream *stream, struct ev_loop *loop, int fd, enum stream_order order, stream_event *event,
+		 void *owner)
 {
 	*stream = (struct stream){ .loop = loop, .transport = &stream_plain, .reading = true };
 	ev_io_init(&stream->io, event, fd, EV_READ);
+	ev_set_priority(&stream->io, order == STREAM_FIRST ? 1 : 0);
 	stream->io.data = owner;
 	ev_io_start(loop, &stream->io);
 }

@@ -60,8 +60,13 @@ int stream_connect(const union address *address);
 /* Of a socket that has become writable: 0 when it is connected, else the errno. */
 int stream_connect_error(const struct stream *stream);
 
+/* Which of the events of one turn of the loop are looked at first. Servers: what they have to say (that they are free, that
+ * they are gone) is known before a client is given one. */
+enum stream_order { STREAM_LAST, STREAM_FIRST };
+
 /* Takes the descriptor. The watcher starts with reading on. */
-void stream_init(struct stream *stream, struct ev_loop *loop, int fd, stream_event *event, void *owner);
+void stream_init(struct stream *stream, struct ev_loop *loop, int fd, enum stream_order order, stream_event *event,
+		 void *owner);
 /* Closes the descriptor and frees the backlog. Safe on a closed stream. */
 void stream_close(struct stream *stream);
 static inline bool stream_is_open(const struct stream *stream)

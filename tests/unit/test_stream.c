@@ -27,7 +27,7 @@ static void setup(void)
 
 	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair), 0);
 	loop = ev_loop_new(EVFLAG_AUTO);
-	stream_init(&stream, loop, pair[0], on_event, &stream);
+	stream_init(&stream, loop, pair[0], STREAM_LAST, on_event, &stream);
 	peer = pair[1];
 	seen = 0;
 }
