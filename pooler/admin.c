@@ -190,30 +190,16 @@ struct member_counts {
 	uint64_t old;  /* of an epoch before a RECONNECT */
 };
 
-static uint64_t count_old(const struct list *members, uint32_t epoch)
-{
-	uint64_t count = 0;
-	const struct list *it;
-
-	for (it = members->next; it != members; it = it->next)
-		count += list_entry(it, const struct pool_member, node)->epoch != epoch;
-	return count;
-}
-
 static bool count_members(struct shared_pool *shared, void *context)
 {
-	struct member_counts *counts = context;
-	struct pool *pool = &shared->pool;
+	struct member_counts *sum = context;
 
-	if (!matches(counts->database, shared))
+	if (!matches(sum->database, shared))
 		return true;
-	pthread_mutex_lock(&pool->lock);
-	counts->idle += pool->counts.idle;
-	counts->all += pool->counts.opening + pool->counts.idle + pool->counts.busy + pool->counts.closing;
-	counts->old += count_old(&pool->members, pool->epoch);
-	for (unsigned i = 0; i < POOL_WORKERS_MAX; i++)
-		counts->old += count_old(&pool->idle[i], pool->epoch);
-	pthread_mutex_unlock(&pool->lock);
+	struct pool_counts counts = pool_count(&shared->pool);
+	sum->idle += counts.idle;
+	sum->all += counts.opening + counts.idle + counts.busy + counts.closing;
+	sum->old += counts.outdated;
 	return true;
 }
 

@@ -84,7 +84,7 @@ static void refuse_waiter(struct worker *worker, struct client *client)
 		 shared->database, shared->user, (double)(worker->now_us - client->waiter.since_us) / 1e6);
 	snprintf(detail, sizeof(detail),
 		 "pool_size is %u: %u in use, %u idle, %u being opened, %u being closed; %u clients wait.%s%s%s",
-		 shared->pool.policy.size, counts.busy, counts.idle, counts.opening, counts.closing, counts.waiting, holder,
+		 counts.size, counts.busy, counts.idle, counts.opening, counts.closing, counts.waiting, holder,
 		 failure.sqlstate[0] ? " The last login failed: " : "", failure.sqlstate[0] ? failure.message : "");
 	if (worker->config->settings.log_pooler_errors)
 		log_warning("client %llu: %s. %s", (unsigned long long)client->id, message, detail);

@@ -30,13 +30,6 @@ static uint32_t *count_of(struct pool *pool, enum pool_place place)
 	return NULL;
 }
 
-static struct list *list_of(struct pool *pool, const struct pool_member *member, enum pool_place place)
-{
-	if (place == POOL_IDLE)
-		return &pool->idle[member->handle.worker];
-	return place == POOL_NOWHERE ? NULL : &pool->members;
-}
-
 static void set_place(struct pool *pool, struct pool_member *member, enum pool_place place)
 {
 	static const uint8_t moves[] = {
@@ -48,17 +41,18 @@ static void set_place(struct pool *pool, struct pool_member *member, enum pool_p
 	};
 	uint32_t *from = count_of(pool, member->place);
 	uint32_t *to = count_of(pool, place);
-	struct list *list = list_of(pool, member, place);
 
 	assert(moves[member->place] & BIT(place));
-	if (from) {
+	if (from)
 		--*from;
-		list_remove(&member->node);
-	}
-	if (to) {
+	if (to)
 		++*to;
-		list_push(list, &member->node);
-	}
+	else if (member->epoch != pool->epoch)
+		pool->counts.outdated--;
+	if (member->place == POOL_IDLE)
+		list_remove(&member->node);
+	if (place == POOL_IDLE)
+		list_push(&pool->idle[member->handle.worker], &member->node);
 	member->place = place;
 }
 
@@ -210,7 +204,6 @@ void pool_init(struct pool *pool, const struct pool_policy *policy)
 	*pool = (struct pool){ 0 };
 	pthread_mutex_init(&pool->lock, NULL);
 	list_init(&pool->waiters);
-	list_init(&pool->members);
 	for (unsigned i = 0; i < POOL_WORKERS_MAX; i++)
 		list_init(&pool->idle[i]);
 	pool_set_policy(pool, policy);
@@ -461,6 +454,8 @@ void pool_renew(struct pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->epoch++;
+	pool->counts.outdated = pool->counts.opening - pool->reserved + pool->counts.idle + pool->counts.busy +
+				pool->counts.closing;
 	end_back_off(pool);
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -470,7 +465,16 @@ struct pool_counts pool_count(struct pool *pool)
 	pthread_mutex_lock(&pool->lock);
 	struct pool_counts counts = pool->counts;
 	const struct pool_waiter *first = first_waiter(pool);
+	counts.size = pool->policy.size;
 	counts.oldest_wait_us = first ? first->since_us : 0;
 	pthread_mutex_unlock(&pool->lock);
 	return counts;
+}
+
+bool pool_is_outdated(struct pool *pool, const struct pool_member *member)
+{
+	pthread_mutex_lock(&pool->lock);
+	bool outdated = member->place != POOL_NOWHERE && member->epoch != pool->epoch;
+	pthread_mutex_unlock(&pool->lock);
+	return outdated;
 }

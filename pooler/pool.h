@@ -64,7 +64,7 @@ enum pool_place {
 };
 
 struct pool_member {
-	struct list node;          /* shared: pool->lock */
+	struct list node;          /* shared: pool->lock; while it is idle */
 	struct pool_handle handle; /* set by the owner before pool_attach */
 	enum pool_place place;     /* shared: pool->lock */
 	uint32_t epoch;            /* shared: pool->lock */
@@ -92,6 +92,8 @@ struct pool_counts {
 	uint32_t opening; /* in login, and the places reserved for more */
 	uint32_t idle, busy, closing;
 	uint32_t waiting;        /* in line; who is claimed is not */
+	uint32_t outdated;       /* members of an older epoch, in whatever place */
+	uint32_t size;           /* the policy's */
 	uint64_t oldest_wait_us; /* since when the first in line waits; 0: nobody */
 };
 
@@ -100,8 +102,7 @@ struct pool {
 	struct pool_policy policy;          /* shared: lock */
 	struct list waiters;                /* shared: lock; oldest first */
 	struct list idle[POOL_WORKERS_MAX]; /* shared: lock; a stack per worker, most recently used first */
-	struct list members;                /* shared: lock; opening, busy and closing */
-	struct pool_counts counts;          /* shared: lock; oldest_wait_us is filled by pool_count */
+	struct pool_counts counts;          /* shared: lock; size and oldest_wait_us are filled by pool_count */
 	uint32_t reserved;                  /* shared: lock; of counts.opening: not attached yet */
 	uint32_t epoch;                     /* shared: lock; members of an older one are retired */
 	uint64_t next_turn;                 /* shared: lock; of the next waiter */
@@ -196,5 +197,7 @@ void pool_resume(struct pool *pool);
 void pool_renew(struct pool *pool);
 
 struct pool_counts pool_count(struct pool *pool);
+/* The member is in the pool and of an older epoch: it goes as soon as it is free. */
+bool pool_is_outdated(struct pool *pool, const struct pool_member *member);
 
 #endif

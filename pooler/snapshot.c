@@ -82,17 +82,6 @@ static void copy_client(struct client_row *row, const struct client *client)
 	copy_local_address(&row->local, &client->stream);
 }
 
-/* Of an older epoch of its pool, as RECONNECT leaves them. */
-static bool is_of_the_past(const struct server *server)
-{
-	struct pool *pool = &server->shared->pool;
-
-	pthread_mutex_lock(&pool->lock);
-	bool past = server->member.place != POOL_NOWHERE && server->member.epoch != pool->epoch;
-	pthread_mutex_unlock(&pool->lock);
-	return past;
-}
-
 static void copy_server(struct server_row *row, const struct server *server)
 {
 	*row = (struct server_row){
@@ -111,7 +100,7 @@ static void copy_server(struct server_row *row, const struct server *server)
 		.process_id = server->process_id,
 		.cancels = server->cancels,
 		.state = server->state,
-		.close_needed = server->doomed || is_of_the_past(server),
+		.close_needed = server->doomed || pool_is_outdated(&server->shared->pool, &server->member),
 	};
 	copy_name(row->user, server->shared->user);
 	copy_name(row->database, server->shared->database);

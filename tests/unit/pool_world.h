@@ -115,6 +115,7 @@ struct world {
 struct world_counts {
 	uint32_t opening, idle, busy, closing, waiting;
 	uint32_t there, living;
+	uint32_t outdated;
 };
 
 void world_start(struct world *world, uint64_t seed);
