@@ -5,6 +5,7 @@
 #	make demo               the same, with 200 clients over a pool of 10
 #	make test               unit, fuzz corpus, differential and system tests; TESTS="test_pool test_auth" runs only these
 #	make differential       what PostgreSQL says and what it says through pgweir: tests/differential/README.md
+#	make faults             what goes wrong, under load: tests/faults/README.md
 #	make fuzz               looks for inputs that break something, for FUZZ_SECONDS in all; TESTS="fuzz_parse"
 #	make bench, bench-full  measures it beside other poolers and PostgreSQL itself: tests/bench/README.md
 #	make bench-instructions counts instructions a transaction, and writes them to tests/bench/budget
@@ -65,7 +66,9 @@ system_helper_sources := $(sort $(filter-out tests/system/test_%,$(wildcard test
 differential_helper_sources := $(sort $(filter-out tests/differential/test_%,$(wildcard tests/differential/*.c)))
 unit_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/unit/test_*.c)))
 system_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/system/test_*.c)))
+fault_helper_sources := $(sort $(filter-out tests/faults/test_%,$(wildcard tests/faults/*.c)))
 differential_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/differential/test_*.c)))
+fault_tests := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/faults/test_*.c)))
 # Instructions are counted as users have them: not with sanitizers.
 bench_tests := $(if $(SANITIZE),,$(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/bench/test_*.c))))
 fuzz_targets := $(patsubst %.c,$(BUILD)/%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
@@ -73,7 +76,7 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$1)
 c_files = $(shell find pooler protocol tests -name '*.[ch]')
 
 .PHONY: all run demo test test-unit test-system test-fuzz fuzz fuzz-targets install uninstall format lint asan tsan clean
-.PHONY: differential bench bench-full bench-instructions
+.PHONY: differential faults bench bench-full bench-instructions
 .PHONY: setup-build setup-postgresql setup-test setup-lint setup-fuzz setup-bench setup-instructions
 .DELETE_ON_ERROR:
 .SECONDARY:
@@ -109,7 +112,8 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
 
 main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
 $(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o \
-		$(BUILD)/tests/bench/test_%.main.o $(BUILD)/tests/differential/test_%.main.o: tests/unit/main.c | setup-build setup-test
+		$(BUILD)/tests/bench/test_%.main.o $(BUILD)/tests/differential/test_%.main.o \
+		$(BUILD)/tests/faults/test_%.main.o: tests/unit/main.c | setup-build setup-test
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(compile_flags) $(check_cflags) $(main_flags) -c -o $@ $<
 
@@ -123,6 +127,10 @@ $(BUILD)/tests/system/test_%: $(BUILD)/tests/system/test_%.o $(BUILD)/tests/syst
 
 $(BUILD)/tests/differential/test_%: $(BUILD)/tests/differential/test_%.o $(BUILD)/tests/differential/test_%.main.o \
 		$(call objects,$(differential_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
+	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
+
+$(BUILD)/tests/faults/test_%: $(BUILD)/tests/faults/test_%.o $(BUILD)/tests/faults/test_%.main.o \
+		$(call objects,$(fault_helper_sources) $(support_sources)) $(BUILD)/libpgprotocol.a
 	$(call say,LD)$(CC) $(link_flags) -o $@ $^ $(pkg_libs) $(check_libs)
 
 # The load client of the benchmark, and the test of the instructions that a transaction takes.
@@ -151,8 +159,8 @@ run: all
 demo: all
 	@tests/support/demo.sh $(BUILD)
 
-test: all $(unit_tests) $(fuzz_targets) $(differential_tests) $(system_tests) $(bench_tests) | setup-postgresql
-	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz differential system $(if $(bench_tests),bench)
+test: all $(unit_tests) $(fuzz_targets) $(differential_tests) $(system_tests) $(fault_tests) $(bench_tests) | setup-postgresql
+	@TESTS="$(TESTS)" tests/run $(BUILD) unit fuzz differential system faults $(if $(bench_tests),bench)
 
 test-unit: $(unit_tests)
 	@TESTS="$(TESTS)" tests/run $(BUILD) unit
@@ -165,6 +173,11 @@ test-system: all $(system_tests) | setup-postgresql
 
 differential: all $(differential_tests) | setup-postgresql
 	@TESTS="$(TESTS)" tests/run $(BUILD) differential
+
+faults: all $(fault_tests) | setup-postgresql
+	@rm -f $(BUILD)/faults.txt
+	@TESTS="$(TESTS)" FAULTS=all FAULTS_FIGURES=$(abspath $(BUILD))/faults.txt tests/run $(BUILD) faults; \
+		status=$$?; cat $(BUILD)/faults.txt 2>/dev/null; exit $$status
 
 fuzz: | setup-fuzz
 	@$(MAKE) --no-print-directory fuzz-targets BUILD=$(BUILD)/fuzz CC=clang CFLAGS="-O1 -g" \
