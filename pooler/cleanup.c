@@ -89,6 +89,7 @@ void cleanup_start(struct server *server)
 	pending_clear(&server->pending, &server->worker->statements);
 	statement_drop(&server->worker->statements, server->unnamed);
 	server->unnamed = NULL;
+	server->unnamed_unknown = true;
 	cleanup_step(server);
 }
 

@@ -62,7 +62,6 @@ struct client {
 	uint8_t mode;           /* enum pool_mode */
 	bool passing_dropped;   /* and they go nowhere: the message was refused, or means nothing here */
 	bool held_back;         /* too much is unanswered: what it sent is kept until the server has caught up */
-	bool answers_asked;     /* held back for a Query in a batch, and the server was sent a Flush for it */
 	bool unnamed_too_large; /* its unnamed statement lives only on its server: it keeps it */
 	bool counted;           /* against max_client_conn */
 	bool admin;             /* may use the console's commands */

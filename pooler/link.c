@@ -22,6 +22,7 @@ static void pair(struct client *client, struct server *server)
 {
 	client->server = server;
 	server->client = client;
+	server->aligned = false;
 }
 
 static void part(struct client *client, struct server *server)

@@ -63,10 +63,6 @@ static enum fate client_message(struct client *client, const struct pg_frame *fr
 			return FATE_MORE;
 		if (verdict == PREPARE_REFUSED)
 			return FATE_DROP;
-		if (verdict == PREPARE_LATER) {
-			client->held_back = true;
-			return FATE_STOP;
-		}
 		if (verdict == PREPARE_NO_MEMORY) {
 			client->leaving = true;
 			return FATE_STOP;
@@ -464,6 +460,8 @@ static int server_message(struct server *server, const struct pg_frame *frame, c
 		prepare_failed(server, 0, answer.statements_dropped);
 	switch (type) {
 	case PG_BACKEND_READY:
+		if (answer.completed == PG_FRONTEND_QUERY && !hidden)
+			prepare_query_done(server);
 		return !hidden && !server_ready(server, status);
 	case PG_BACKEND_COMMAND_COMPLETE:
 		server_command(server, body, judged);
@@ -475,7 +473,7 @@ static int server_message(struct server *server, const struct pg_frame *frame, c
 		return !server->task;
 	case PG_BACKEND_ERROR:
 		server_error(server, body, frame->body_bytes, hidden);
-		if (server->client && server->pending.count && !server->task)
+		if (server->pending.count && !server->task)
 			return !prepare_failed(server, failed, answer.statements_dropped);
 		return !(hidden && server->task);
 	case PG_BACKEND_PARSE_COMPLETE:

@@ -123,6 +123,8 @@ static bool server_send_query(struct server *server, const char *sql, server_tas
 	server->task = done;
 	statement_drop(&server->worker->statements, server->unnamed);
 	server->unnamed = NULL;
+	server->unnamed_unknown = false;
+	server->aligned = false;
 	pg_build_query(&out, sql);
 	bool sent = !out.failed && stream_write(&server->stream, out.data, out.length);
 	pg_buffer_clear(&out);
@@ -216,6 +218,7 @@ void server_detach(struct server *server)
 
 	server_set_state(server, SERVER_MOVING);
 	pending_clear(&server->pending, &worker->statements);
+	server->unnamed_unknown |= server->unnamed != NULL;
 	statement_drop(&worker->statements, server->unnamed);
 	server->unnamed = NULL;
 	stream_detach(&server->stream);

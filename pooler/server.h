@@ -53,7 +53,7 @@ struct server {
 	const struct params *params;   /* held; in force, as far as we track them */
 	const struct params *defaults; /* held; the tracked ones right after login */
 	const struct params *reported; /* held; all that it reported */
-	struct statement *unnamed;     /* held; its unnamed statement; NULL: none, or unknown */
+	struct statement *unnamed;     /* held; its unnamed statement; NULL: none, or not known */
 	struct server_login *login;    /* owned; NULL after login */
 	server_task_done *task;        /* NULL: none under way */
 	struct server_error *task_error; /* owned; what went wrong in the task */
@@ -62,6 +62,8 @@ struct server {
 	uint32_t passing;        /* bytes of the message under way that are still to come */
 	bool passing_hidden;     /* they are not for the client */
 	bool params_unknown;     /* somebody ran SET, RESET or DISCARD: what we set may be gone */
+	bool unnamed_unknown;    /* its unnamed statement may be anybody's */
+	bool aligned;            /* its unnamed statement is its client's: what changes one changes the other */
 	bool dirty;              /* served a session: wants the reset query */
 	bool reset_done;         /* in RESETTING: it has had it */
 	bool cancel_sent;        /* in RESETTING: its query was asked to end, or is to run to its end */

@@ -104,7 +104,6 @@ void pending_clear(struct pending_queue *queue, struct statements *statements)
 	while (queue->count > 0) {
 		struct pending entry = pending_pop(queue);
 		statement_drop(statements, entry.statement);
-		statement_drop(statements, entry.before);
 	}
 	free(queue->entries);
 	*queue = (struct pending_queue){ 0 };

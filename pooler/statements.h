@@ -42,17 +42,18 @@ void statement_drop(struct statements *statements, struct statement *statement);
 const uint8_t *statement_message(const struct statement *statement, size_t *bytes);
 
 enum pending_kind {
-	PENDING_PARSE,   /* the client's unnamed statement */
-	PENDING_REPLAY,  /* the same, sent by us: its answer is not for the client */
-	PENDING_LARGE,   /* the client's unnamed statement, too large to keep */
-	PENDING_REFUSED, /* stands for a message that we refuse: the server's error is replaced by ours */
-	PENDING_CLOSE,   /* any Close: it is here so that the order is whole */
+	PENDING_PARSE,         /* the client's unnamed statement */
+	PENDING_REPLAY,        /* the same, sent by us: its answer is not for the client */
+	PENDING_LARGE,         /* the client's unnamed statement, too large to keep */
+	PENDING_REFUSED,       /* stands for a message that we refuse: the server's error is replaced by ours */
+	PENDING_CLOSE,         /* any other Close: it is here so that the order is whole */
+	PENDING_CLOSE_UNNAMED, /* the client's, of its unnamed statement */
+	PENDING_CLEAR,         /* the same, sent by us: the server forgets a stranger's */
 };
 
 struct pending {
 	enum pending_kind kind;
 	struct statement *statement; /* held; NULL where the kind has none */
-	struct statement *before;    /* held; PENDING_PARSE: the client's unnamed statement until then */
 };
 
 /* The unanswered Parse and Close messages of one server, oldest first. */
