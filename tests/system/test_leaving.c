@@ -35,13 +35,18 @@ static void in_a_long_result(struct wire *wire)
 		ck_assert(wire_read(wire, &message));
 }
 
+/* pg_sleep runs in PostgreSQL. */
+static bool somebody_sleeps(void)
+{
+	return sql_number(stage.super,
+			  "SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND wait_event = 'PgSleep'",
+			  stage.database) == 1;
+}
+
 static void in_a_long_query(struct wire *wire)
 {
 	wire_query(wire, "BEGIN; INSERT INTO t VALUES (666); SELECT pg_sleep(60)");
-	ck_assert(eventually(sql_number(stage.super,
-					"SELECT count(*) FROM pg_stat_activity WHERE datname = '%s' AND wait_event = "
-					"'PgSleep'",
-					stage.database) == 1));
+	ck_assert(eventually(somebody_sleeps()));
 }
 
 static void in_copy_in(struct wire *wire)
@@ -483,6 +488,7 @@ START_TEST(a_backend_is_killed)
 	wire_exec(&busy, "BEGIN");
 	pid_t pid = (pid_t)atoi(wire_value(&busy, "SELECT pg_backend_pid()"));
 	wire_query(&busy, "SELECT pg_sleep(60)");
+	ck_assert(eventually(somebody_sleeps()));
 	ck_assert_int_eq(kill(pid, SIGKILL), 0);
 	wire_types_until_closed(&busy);
 	/* It could say nothing any more, so we do. */
@@ -508,6 +514,7 @@ START_TEST(postgresql_is_restarted)
 	wire_connect(&idle, &stage.weir);
 	wire_exec(&idle, "SELECT 1");
 	wire_query(&busy, "SELECT pg_sleep(60)");
+	ck_assert(eventually(somebody_sleeps()));
 	PQfinish(stage.super);
 	stage.super = NULL;
 	cluster_stop(&stage.cluster, signals[_i]);
