@@ -77,7 +77,7 @@ static void login_fail(struct server *server, struct pool_failure failure)
 	link_login_failed(server, &failure);
 }
 
-static void login_fail_ours(struct server *server, const char *sqlstate, const char *message)
+void server_login_fail(struct server *server, const char *sqlstate, const char *message)
 {
 	struct pool_failure failure = { .by_server = false };
 
@@ -118,7 +118,7 @@ void server_login_broken(struct server *server, int error, const char *what)
 void server_login_timed_out(struct server *server)
 {
 	if (server->login) {
-		login_fail_ours(server, "08006", "server_connect_timeout was over before the server answered");
+		server_login_fail(server, "08006", "server_connect_timeout was over before the server answered");
 		return;
 	}
 	server->task = NULL;
@@ -186,7 +186,7 @@ static void resolve(struct server *server, const struct conninfo_host *host)
 	struct resolver_job *job = calloc(1, sizeof(*job));
 
 	if (!job) {
-		login_fail_ours(server, "53200", "out of memory");
+		server_login_fail(server, "53200", "out of memory");
 		return;
 	}
 	server->login->step = LOGIN_RESOLVING;
@@ -436,7 +436,7 @@ static void deliver_keys(void *owner, struct mail *mail)
 			server->login->keys = job->keys;
 			send_proof(server);
 		} else {
-			login_fail_ours(server, "53200", "the keys for SCRAM could not be derived");
+			server_login_fail(server, "53200", "the keys for SCRAM could not be derived");
 		}
 	}
 	keys_job_free(job);
@@ -461,7 +461,7 @@ static bool answer_challenge(struct server *server, const struct pg_authenticati
 	}
 	struct keys_job *job = keys_job_create(login->password, scram->salt, scram->salt_bytes, scram->iterations);
 	if (!job) {
-		login_fail_ours(server, "53200", "out of memory");
+		server_login_fail(server, "53200", "out of memory");
 		return false;
 	}
 	login->step = LOGIN_DERIVING;

@@ -27,6 +27,8 @@ bool server_login_is_done(const struct server *server);
 void server_login_finish(struct server *server);
 /* The connection broke with `error` (an errno, 0: end of file). The next address is tried, or the login has failed. */
 void server_login_broken(struct server *server, int error, const char *what);
+/* It cannot go on, for a reason of ours; the server is gone. */
+void server_login_fail(struct server *server, const char *sqlstate, const char *message);
 /* It took longer than server_login_limit_us. */
 void server_login_timed_out(struct server *server);
 /* How long a server may stay in CONNECTING; 0: no limit. */

@@ -86,7 +86,8 @@ START_TEST(startup_packets_without_sense)
 	wire_put_startup(&out, 196608, (const char *const[]){ "user", "x", "options", "-c", NULL });
 	first_bytes(out.data, out.length, "08P01");
 	pg_buffer_clear(&out);
-	wire_put_startup(&out, 196608, (const char *const[]){ "user", "x", "database", "app", "replication", "true", NULL });
+	wire_put_startup(&out, 196608,
+			 (const char *const[]){ "user", "x", "database", "app", "replication", "true", NULL });
 	first_bytes(out.data, out.length, "0A000");
 	pg_buffer_clear(&out);
 	neighbour_is_well();

@@ -31,8 +31,8 @@ static void must_have_ended_well(void)
 /* No new client gets in. */
 static bool is_closed(void)
 {
-	PGconn *connection = sql_try_connect("host=127.0.0.1 port=%u dbname=app user=app_user connect_timeout=2",
-					     stage.weir.port);
+	PGconn *connection =
+		sql_try_connect("host=127.0.0.1 port=%u dbname=app user=app_user connect_timeout=2", stage.weir.port);
 	bool closed = PQstatus(connection) != CONNECTION_OK;
 
 	PQfinish(connection);
