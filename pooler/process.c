@@ -373,8 +373,11 @@ void process_end(struct process *process)
 	admin_state_clear();
 	free(crew->workers);
 	config_drop(process->config);
-	for (unsigned i = 0; i < 4; i++)
+	/* What is left takes a bounded time; an impatient second signal must not make a death of an orderly end. */
+	for (unsigned i = 0; i < 4; i++) {
 		ev_signal_stop(process->loop, &process->signals[i]);
+		signal(process->signals[i].signum, SIG_IGN);
+	}
 	ev_timer_stop(process->loop, &process->tick);
 	ev_loop_destroy(process->loop);
 }
