@@ -23,8 +23,10 @@ import time
 from . import machine
 from .postgres import DATABASE, USER
 
-# pgbench's first transactions are not looked at: it is still connecting, or the pool is.
+# pgbench's first transactions are not looked at: it is still connecting, or the pool is. On a machine that is busy this
+# may take longer; then the slice is done again, with more.
 RAMP_S = 0.3
+RAMPS = (1, 3, 10)
 # The longest that connecting all clients of a load may take.
 CONNECT_LIMIT_S = 60
 
@@ -60,8 +62,6 @@ def _with_target(running, slice_):
 def pgbench_command(programs, workload, seconds, prefix):
     command = [programs.pgbench, "-n", "-M", workload.protocol, "-c", str(workload.clients), "-T", str(seconds), "-l",
                "--log-prefix", prefix]
-    if workload.reconnect:
-        command.append("-C")
     if workload.script == "select-only":
         command.append("-S")
     elif workload.script == "select-1":
@@ -73,7 +73,21 @@ def pgbench_environment(running, workload):
     return running.environment(user=workload.user, tls=workload.feature == "tls", unix=workload.unix)
 
 
+class Late(machine.Failed):
+    """The load was not there yet when we began to look."""
+
+
 def run_pgbench(programs, running, workload, seconds):
+    for ramp in RAMPS:
+        try:
+            extra = round((ramp - 1) * RAMP_S + 0.49)
+            return _run_pgbench(programs, running, workload, ramp * RAMP_S, seconds + extra)
+        except Late as late:
+            failed = late
+    raise failed
+
+
+def _run_pgbench(programs, running, workload, ramp_s, seconds):
     """pgbench writes down when each transaction ended and how long it took; we count those between our two looks."""
     directory = machine.new_directory()
     prefix = os.path.join(directory, "log")
@@ -83,21 +97,19 @@ def run_pgbench(programs, running, workload, seconds):
                           env=pgbench_environment(running, workload), stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           text=True)
     try:
-        time.sleep(RAMP_S)
+        time.sleep(ramp_s)
         begin, before = time.time(), machine.Usage(running.pid)
-        time.sleep(seconds - RAMP_S - 0.05)
+        time.sleep(seconds - ramp_s - 0.05)
         end, after = time.time(), machine.Usage(running.pid)
         said = child.communicate(timeout=seconds + CONNECT_LIMIT_S)[0]
         if child.returncode != 0:
             raise machine.Failed("pgbench: " + last_error(said))
-        times = [took for ended, took in read_log(prefix) if begin <= ended < end]
+        times = times_between(prefix, begin, end)
     except subprocess.TimeoutExpired:
         raise machine.Failed("pgbench does not end") from None
     finally:
         machine.stop(child)
         machine.remove_directory(directory)
-    if not times:
-        raise machine.Failed("pgbench had no transaction")
     rate = len(times) / (end - begin)
     return _with_target(running, {"rate": rate, "errors": 0.0, **percentiles(times), **_used(before, after, rate)})
 
@@ -115,6 +127,17 @@ def read_log(prefix):
                 fields = line.split()
                 if len(fields) == 6:
                     yield int(fields[4]) + int(fields[5]) / 1e6, int(fields[2])
+
+
+def times_between(prefix, begin, end):
+    """How long those transactions took that ended between two moments, in which the load was there all the time."""
+    log = list(read_log(prefix))
+    if not log or min(ended - took / 1e6 for ended, took in log) > begin:
+        raise Late("pgbench did not get to work in time")
+    times = [took for ended, took in log if begin <= ended < end]
+    if not times:
+        raise machine.Failed("no transaction ended while it was measured")
+    return times
 
 
 def log_files(prefix):
@@ -160,14 +183,14 @@ class Lines:
                 return line[len(word):].strip()
 
 
-def load_command(programs, running, workload, warm_up_s, seconds):
+def load_command(programs, running, workload, warm_up_s, seconds, more=()):
     host = running.socket if workload.unix else "127.0.0.1"
-    command = [programs.load, "--host", host, "--port", str(running.port), "--user", USER, "--database", DATABASE,
-               "--clients", str(workload.clients), "--warm-up", str(warm_up_s), "--seconds", str(seconds),
+    command = [programs.load, "--host", host, "--port", str(running.port), "--user", workload.user, "--database",
+               DATABASE, "--clients", str(workload.clients), "--warm-up", str(warm_up_s), "--seconds", str(seconds),
                "--limit", str(int(CONNECT_LIMIT_S + warm_up_s + seconds + 30)), "--protocol", workload.protocol]
     if workload.leakers:
         command += ["--leakers", str(workload.leakers)]
-    return command + workload.load_options + [workload.query]
+    return command + [*workload.load_options, *more, workload.query]
 
 
 def start_load(command):
@@ -199,6 +222,8 @@ def run_load(programs, running, workload, warm_up_s, seconds):
     if "bytes" in result:
         rate = result["bytes"] / 1e6 / result["seconds"]
         return _with_target(running, {"rate": rate, **_used(before, after, rate)})
+    if not workload.overload and result["errors"] + result["login_errors"] > 0:
+        raise machine.Failed(f"{result['errors']} errors, {result['login_errors']} log-ins failed: {result['codes']}")
     return _with_target(running, _load_slice(result, before, after))
 
 
@@ -266,21 +291,21 @@ def count_calls(programs, running, workload):
 
 def _count_under_pgbench(programs, running, workload, directory):
     prefix = os.path.join(directory, "log")
-    child = machine.start(pgbench_command(programs, workload, 2, prefix), stdout=subprocess.DEVNULL,
+    child = machine.start(pgbench_command(programs, workload, 3, prefix), stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, env=pgbench_environment(running, workload), cwd=directory)
     try:
-        time.sleep(RAMP_S)
+        time.sleep(3 * RAMP_S)
         calls, begin, end = _trace(running.pid, os.path.join(directory, "calls"))
         child.wait(timeout=CONNECT_LIMIT_S)
     except subprocess.TimeoutExpired:
         raise machine.Failed("pgbench does not end") from None
     finally:
         machine.stop(child)
-    return calls, sum(1 for ended, _ in read_log(prefix) if begin <= ended < end)
+    return calls, len(times_between(prefix, begin, end))
 
 
 def _count_under_load(programs, running, workload, directory):
-    child = start_load(load_command(programs, running, workload, 0.2, CONNECT_LIMIT_S) + ["--ticks"])
+    child = start_load(load_command(programs, running, workload, 0.2, CONNECT_LIMIT_S, ["--ticks"]))
     lines = Lines(child)
     try:
         lines.until("begin", CONNECT_LIMIT_S)

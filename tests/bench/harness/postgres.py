@@ -24,12 +24,13 @@ ssl = on
 
 
 class Postgres:
-    """Made anew for every run by tests/support/postgres.sh, or somebody else's, named by its directory."""
+    """Made anew for every run by tests/support/postgres.sh, or one that runs already, named by its directory."""
 
     def __init__(self, root, directory=None):
         self.script = os.path.join(root, "tests/support/postgres.sh")
         self.child = None
         self.directory = directory
+        self.scram_secret = ""
         if directory:
             self._read_env()
             return

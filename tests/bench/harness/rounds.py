@@ -14,7 +14,7 @@ REFERENCE = "pgbouncer"
 # What a slice takes besides its time: starting, ending, settling.
 SLICE_EXTRA_S = 0.45
 CONNECT_S = 0.0003
-CALLS_EXTRA_S = 1.7
+CALLS_S = 3.5
 WORKLOAD_EXTRA_S = 0.8
 
 
@@ -90,8 +90,8 @@ class Bench:
         if workload.generator != "pgbench":
             slice_s += workload.warm_up_s
         rounds = self._rounds(workload, shape)
-        calls_s = CALLS_EXTRA_S + shape.seconds if workload.count_calls else 0
-        return WORKLOAD_EXTRA_S + len(takers) * (rounds * slice_s + calls_s)
+        measured = sum(1 for target in takers if target.has_process) if workload.count_calls else 0
+        return WORKLOAD_EXTRA_S + len(takers) * rounds * slice_s + measured * CALLS_S
 
     def _rounds(self, workload, shape):
         return max(1, shape.rounds - 1) if workload.overload else shape.rounds

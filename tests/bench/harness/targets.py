@@ -97,8 +97,9 @@ def _fill(text, places, features):
 class Running:
     """A target that runs, in a directory of its own, with settings for one workload. `with` ends it."""
 
-    def __init__(self, target, server, settings, features=()):
+    def __init__(self, target, server, settings, features=(), patience_s=10):
         self.target = target
+        self.patience_s = patience_s
         self.child = None
         self.owner = machine.unprivileged() if target.values.get("user") == "unprivileged" else None
         self.directory = machine.new_directory(self.owner)
@@ -121,7 +122,6 @@ class Running:
             "server_socket": server.socket,
             "server_address": socket_path if unix else f"127.0.0.1:{server.port}",
             "server_user": USER,
-            "database": DATABASE,
             "certificate": os.path.join(self.directory, "server.crt"),
             "key": os.path.join(self.directory, "server.key"),
             "scram_secret": server.scram_secret,
@@ -155,7 +155,7 @@ class Running:
             os.chown(path, self.owner.pw_uid, self.owner.pw_gid)
 
     def _wait_until_it_answers(self):
-        end = time.monotonic() + 10
+        end = time.monotonic() + self.patience_s
         while self.child.poll() is None and time.monotonic() < end:
             try:
                 socket.create_connection(("127.0.0.1", self.port), 1).close()

@@ -30,7 +30,6 @@ class Workload:
     protocol: str = "simple"
     script: str = "tpcb-like"  # of pgbench
     query: str = ""  # of the load client
-    reconnect: bool = False
     unix: bool = False
     user: str = USER
     auth: str = "trust"
@@ -93,14 +92,14 @@ def _aims():
     }
 
 
-def _common():
-    """What is in both forms, next to the selects."""
+def _others():
+    """What is not a select by TCP."""
     return [
         Workload("unix-64", "pgbench -S, unix sockets on both sides, 64 clients", "pgbench", 64, script="select-only",
                  unix=True, goal=Goal(cpu=0.85), count_calls=True),
         Workload("tpcb-32", "tpcb-like, 32 clients", "pgbench", 32, goal=Goal(cpu=0.92), count_calls=True),
-        Workload("reconnect", "connect, SELECT 1, close (trust), 8 clients", "pgbench", 8, script="select-1",
-                 reconnect=True, goal=Goal(cpu=0.85), count_calls=True),
+        Workload("reconnect", "connect, SELECT 1, close (trust), 8 clients", "load", 8, query="SELECT 1",
+                 load_options=["--reconnect"], goal=Goal(cpu=0.85), count_calls=True),
         _bulk("rows", "100,000 rows of 1 KB", "SELECT data FROM bench_rows", 0.40),
         _bulk("copy-out", "COPY out, rows of 1 KB", "COPY bench_rows TO STDOUT", 0.55),
         _bulk("copy-in", "COPY in, rows of 1 KB", "COPY bench_rows FROM STDIN WHERE false", 0.65),
@@ -117,9 +116,14 @@ def _marked(workloads):
 
 
 def quick():
+    """The most telling ones, and system calls only for the first two."""
     selects = [_select("select-only", "simple", 16), _select("select-only", "simple", 64),
                _select("select-only", "extended", 64), _select("select-1", "simple", 1000)]
-    return _marked(selects) + _common() + [
+    others = [workload for workload in _others() if workload.name in ("tpcb-32", "reconnect", "rows", "copy-out")]
+    chosen = _marked(selects) + others
+    for workload in chosen[2:]:
+        workload.count_calls = False
+    return chosen + [
         _overload("overload-500", "500 clients, pg_sleep(0.01), wait limit 3 s", 500, False),
         Workload("idle", "idle clients", "idle", steps=(1000,), goal=Goal(bytes_each=512, rss_mb=8)),
     ]
@@ -129,9 +133,10 @@ def full():
     selects = [_select(script, protocol, clients) for clients in (1, 16, 64, 500, 5000)
                for script in ("select-1", "select-only") for protocol in ("simple", "extended", "prepared")]
     selects += [_select("select-1", "simple", clients) for clients in (200, 1000)]
-    return _marked(selects) + _common() + [
-        Workload("reconnect-scram", "connect, SELECT 1, close (SCRAM), 8 clients", "pgbench", 8, script="select-1",
-                 reconnect=True, user="u_scram", auth="scram-sha-256"),
+    return _marked(selects) + _others() + [
+        Workload("reconnect-scram", "connect, SELECT 1, close (SCRAM), 8 clients", "load", 8, query="SELECT 1",
+                 load_options=["--reconnect", "--password", "scram secret"], user="u_scram", auth="scram-sha-256",
+                 count_calls=True),
         Workload("tls-16", "pgbench -S, TLS of clients, 16 clients", "pgbench", 16, script="select-only", feature="tls"),
         _overload("overload-500", "500 clients, pg_sleep(0.01), wait limit 3 s", 500, True),
         _overload("overload-3000", "3,000 clients, pg_sleep(0.01), wait limit 3 s", 3000, True),

@@ -102,6 +102,23 @@ void crowd_run(struct crowd *crowd)
 			session_begin(&crowd->sessions[i], now);
 }
 
+/* Its time counts from here: connecting is part of it. */
+static void come_anew(struct session *session, uint64_t now)
+{
+	session_leave(session);
+	session->wanted_ns = now;
+	session_connect(session);
+}
+
+static void begin_together(struct crowd *crowd, uint64_t now)
+{
+	if (++crowd->done < crowd->count)
+		return;
+	crowd->done = 0;
+	for (uint32_t i = 0; i < crowd->count; i++)
+		session_begin(&crowd->sessions[i], now);
+}
+
 static void count_error(struct crowd *crowd, const char *sqlstate)
 {
 	for (unsigned i = 0; i < CROWD_CODES; i++) {
@@ -153,6 +170,10 @@ void crowd_session_done(struct crowd *crowd, struct session *session, uint64_t n
 		crowd->joining--;
 	if (crowd->limit > 0 && session->transactions >= crowd->limit)
 		crowd->finished++;
+	else if (crowd->reconnect)
+		come_anew(session, now);
+	else if (crowd->together)
+		begin_together(crowd, now);
 	else if (crowd->running)
 		session_begin(session, now);
 }

@@ -13,6 +13,7 @@
 
 #include "protocol/buffer.h"
 #include "tests/bench/load/histogram.h"
+#include "tests/bench/load/password.h"
 #include "tests/bench/load/script.h"
 #include "tests/bench/load/session.h"
 
@@ -42,6 +43,7 @@ struct crowd {
 	struct sockaddr_storage address;
 	socklen_t address_bytes;
 	struct script script;
+	struct password password;
 	struct pg_buffer startup; /* the first packet of each */
 	struct pg_buffer out;     /* scratch */
 	uint8_t read[CROWD_READ_BYTES];
@@ -55,6 +57,9 @@ struct crowd {
 	uint32_t ready;           /* have logged in, ever */
 	uint32_t finished;        /* have done all their transactions */
 	bool running;             /* sessions that rest begin at once */
+	bool reconnect;           /* after each transaction */
+	bool together;            /* all begin at the same moment, and again when the last is done */
+	uint32_t done;            /* of those who begin together */
 	bool calm;                /* few at a time, and each has asked before the next comes: for idle clients */
 	uint64_t limit;           /* transactions of each session; 0: no limit */
 	struct crowd_counts counts;
@@ -83,7 +88,7 @@ static inline uint64_t crowd_random(struct crowd *crowd)
 }
 
 /* `host`: an IPv4 address, or the directory of a unix socket. Ends the program when something is missing. `crowd` is all
- * zero but for script and limit. */
+ * zero but for script, password and what says how they behave. */
 void crowd_init(struct crowd *crowd, const char *host, uint16_t port, const char *user, const char *database,
 		uint32_t count, uint32_t leakers);
 void crowd_clear(struct crowd *crowd);

@@ -7,6 +7,9 @@
  *	--host H --port N --user U --database D    where to; H is an IPv4 address or the directory of a unix socket
  *	--clients N --protocol simple|extended|prepared
  *	--range N            ":id" in the query is a random number from 1 to N
+ *	--reconnect          after each transaction; then its time is with connecting and logging in
+ *	--together           all clients begin at the same moment, and again when the last is done
+ *	--password P         for SCRAM-SHA-256
  *	--leakers N          so many of the clients open a transaction and never end it
  *	--warm-up S --seconds S    the load goes on until the program is ended; what is in this time is measured
  *	--transactions N     of each client; then the program ends by itself
@@ -18,7 +21,6 @@
  * Lines on stdout, each as it happens: "connected N", "begin", "at TIME N" (TIME since 1970, N transactions or bytes),
  * "result {...}".
  */
-#include <getopt.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
@@ -34,21 +36,17 @@
 #define TICK_NS 20000000u
 
 struct options {
-	const char *host, *user, *database, *query;
-	uint16_t port;
-	uint32_t clients, leakers;
-	enum script_protocol protocol;
-	uint64_t range, transactions, rows;
-	uint32_t row_bytes;
+	const char *host, *user, *database, *password, *protocol, *query;
+	uint64_t port, clients, leakers, range, transactions, rows, row_bytes;
 	double warm_up_s, seconds, limit_s;
-	int ticks, idle, bulk;
+	bool ticks, idle, bulk, reconnect, together;
 };
 
 /* ---- the command line ---- */
 
-static void usage(const char *why)
+static void usage(const char *why, const char *what)
 {
-	fprintf(stderr, "load: %s; see the beginning of tests/bench/load/load.c\n", why);
+	fprintf(stderr, "load: %s: %s; see the beginning of tests/bench/load/load.c\n", what, why);
 	exit(2);
 }
 
@@ -59,83 +57,76 @@ static enum script_protocol protocol_of(const char *name)
 	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		if (strcmp(name, names[i]) == 0)
 			return (enum script_protocol)i;
-	usage("unknown protocol");
+	usage("no such protocol", name);
 	return SCRIPT_SIMPLE;
 }
 
-static void set_option(struct options *options, int option, const char *value)
+struct option_row {
+	const char *name;
+	enum { TEXT, COUNT, SECONDS, FLAG } type;
+	void *into;
+};
+
+static void set_option(const struct option_row *row, const char *value)
 {
-	switch (option) {
-	case 'h':
-		options->host = value;
+	char *end = NULL;
+
+	switch (row->type) {
+	case TEXT:
+		*(const char **)row->into = value;
+		return;
+	case COUNT:
+		*(uint64_t *)row->into = strtoull(value, &end, 10);
 		break;
-	case 'p':
-		options->port = (uint16_t)atoi(value);
+	case SECONDS:
+		*(double *)row->into = strtod(value, &end);
 		break;
-	case 'u':
-		options->user = value;
-		break;
-	case 'd':
-		options->database = value;
-		break;
-	case 'c':
-		options->clients = (uint32_t)atol(value);
-		break;
-	case 'P':
-		options->protocol = protocol_of(value);
-		break;
-	case 'r':
-		options->range = strtoull(value, NULL, 10);
-		break;
-	case 'l':
-		options->leakers = (uint32_t)atol(value);
-		break;
-	case 'w':
-		options->warm_up_s = atof(value);
-		break;
-	case 's':
-		options->seconds = atof(value);
-		break;
-	case 't':
-		options->transactions = strtoull(value, NULL, 10);
-		break;
-	case 'R':
-		options->rows = strtoull(value, NULL, 10);
-		break;
-	case 'b':
-		options->row_bytes = (uint32_t)atol(value);
-		break;
-	case 'L':
-		options->limit_s = atof(value);
-		break;
-	case 0:
-		break;
-	default:
-		usage("unknown option");
+	case FLAG:
+		*(bool *)row->into = true;
+		return;
 	}
+	if (*end != '\0')
+		usage("not a number", value);
 }
 
-static void read_options(struct options *options, int argc, char **argv)
+static void read_options(struct options *options, char **argv)
 {
-	const struct option known[] = {
-		{ "host", 1, NULL, 'h' },         { "port", 1, NULL, 'p' },         { "user", 1, NULL, 'u' },
-		{ "database", 1, NULL, 'd' },     { "clients", 1, NULL, 'c' },      { "protocol", 1, NULL, 'P' },
-		{ "range", 1, NULL, 'r' },        { "leakers", 1, NULL, 'l' },      { "warm-up", 1, NULL, 'w' },
-		{ "seconds", 1, NULL, 's' },      { "transactions", 1, NULL, 't' }, { "rows", 1, NULL, 'R' },
-		{ "row-bytes", 1, NULL, 'b' },    { "limit", 1, NULL, 'L' },        { "ticks", 0, &options->ticks, 1 },
-		{ "idle", 0, &options->idle, 1 }, { "bulk", 0, &options->bulk, 1 }, { NULL, 0, NULL, 0 },
+	const struct option_row rows[] = {
+		{ "--host", TEXT, &options->host },           { "--port", COUNT, &options->port },
+		{ "--user", TEXT, &options->user },           { "--database", TEXT, &options->database },
+		{ "--password", TEXT, &options->password },   { "--clients", COUNT, &options->clients },
+		{ "--protocol", TEXT, &options->protocol },   { "--range", COUNT, &options->range },
+		{ "--leakers", COUNT, &options->leakers },    { "--warm-up", SECONDS, &options->warm_up_s },
+		{ "--seconds", SECONDS, &options->seconds },  { "--transactions", COUNT, &options->transactions },
+		{ "--rows", COUNT, &options->rows },          { "--row-bytes", COUNT, &options->row_bytes },
+		{ "--limit", SECONDS, &options->limit_s },    { "--ticks", FLAG, &options->ticks },
+		{ "--idle", FLAG, &options->idle },           { "--bulk", FLAG, &options->bulk },
+		{ "--reconnect", FLAG, &options->reconnect },
+		{ "--together", FLAG, &options->together },
 	};
-	int option;
+	size_t count = sizeof(rows) / sizeof(rows[0]);
 
-	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1)
-		set_option(options, option, optarg);
-	if (optind != argc - 1)
-		usage("no query");
-	options->query = argv[optind];
-	if (options->port == 0 || options->clients == 0 || options->leakers > options->clients)
-		usage("no port, no clients, or more leakers than clients");
+	while (*++argv && strncmp(*argv, "--", 2) == 0) {
+		size_t i = 0;
+		while (i < count && strcmp(rows[i].name, *argv) != 0)
+			i++;
+		if (i == count || (rows[i].type != FLAG && !argv[1]))
+			usage("unknown, or without its value", *argv);
+		set_option(&rows[i], rows[i].type == FLAG ? NULL : *++argv);
+	}
+	if (!*argv || argv[1])
+		usage("exactly one is needed", "QUERY");
+	options->query = *argv;
+}
+
+static void check_options(const struct options *options)
+{
+	if (options->port == 0 || options->port > UINT16_MAX)
+		usage("is needed", "--port");
+	if (options->clients == 0 || options->clients > 1000000 || options->leakers > options->clients)
+		usage("out of bounds", "--clients, --leakers");
 	if (strstr(options->query, ":id") && options->range == 0)
-		usage("--range is missing");
+		usage("is needed", "--range");
 }
 
 /* ---- what is said ---- */
@@ -284,7 +275,7 @@ static _Noreturn void run_bulk(struct crowd *crowd, const struct options *option
 		.crowd = crowd,
 		.query = options->query,
 		.rows = options->rows,
-		.row_bytes = options->row_bytes,
+		.row_bytes = (uint32_t)options->row_bytes,
 		.progress = bulk_progress,
 		.argument = &schedule,
 	};
@@ -294,29 +285,46 @@ static _Noreturn void run_bulk(struct crowd *crowd, const struct options *option
 	bulk_run(&bulk);
 }
 
+static void raise_descriptors(void)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return;
+	files.rlim_cur = files.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &files);
+}
+
+static void make_crowd(struct crowd *crowd, const struct options *options)
+{
+	script_init(&crowd->script, protocol_of(options->protocol), options->query, options->range);
+	crowd->limit = options->transactions;
+	crowd->reconnect = options->reconnect;
+	crowd->together = options->together;
+	crowd->password.text = options->password;
+	crowd_init(crowd, options->host, (uint16_t)options->port, options->user, options->database,
+		   (uint32_t)options->clients, (uint32_t)options->leakers);
+}
+
 int main(int argc, char **argv)
 {
 	struct options options = { .host = "127.0.0.1",
 				   .user = "postgres",
 				   .database = "postgres",
+				   .protocol = "simple",
 				   .clients = 1,
 				   .seconds = 1,
 				   .limit_s = 600 };
 	static struct crowd crowd;
-	struct rlimit files;
 
+	(void)argc;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	setvbuf(stdout, NULL, _IOLBF, 0);
-	read_options(&options, argc, argv);
+	read_options(&options, argv);
+	check_options(&options);
 	alarm((unsigned)options.limit_s + 1);
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
-		files.rlim_cur = files.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &files);
-	}
-	script_init(&crowd.script, options.protocol, options.query, options.range);
-	crowd.limit = options.transactions;
-	crowd_init(&crowd, options.host, options.port, options.user, options.database, options.clients,
-		   options.leakers);
+	raise_descriptors();
+	make_crowd(&crowd, &options);
 	if (options.bulk)
 		run_bulk(&crowd, &options);
 	if (options.idle) {

@@ -8,6 +8,7 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
+#include "protocol/build.h"
 #include "protocol/parse.h"
 #include "tests/bench/load/crowd.h"
 
@@ -17,6 +18,7 @@ void session_close(struct session *session)
 		close(session->fd);
 	session->fd = -1;
 	session->state = SESSION_CLOSED;
+	password_forget(&session->scram);
 }
 
 static void lose(struct session *session)
@@ -138,10 +140,35 @@ static void read_error(struct session *session)
 	}
 }
 
-static void message(struct session *session, uint64_t now)
+static void authenticate(struct session *session)
 {
+	struct crowd *crowd = session->crowd;
 	struct pg_authentication_request request;
 
+	if (pg_parse_authentication(session->body, session->body_bytes, &request) != PG_OK) {
+		fprintf(stderr, "load: not an authentication request\n");
+		exit(EXIT_FAILURE);
+	}
+	if (request.code == PG_AUTH_OK)
+		return;
+	crowd->out.length = 0;
+	password_answer(&crowd->password, &session->scram, &request, &crowd->out);
+	if (crowd->out.length > 0)
+		send_all(session, &crowd->out);
+}
+
+void session_leave(struct session *session)
+{
+	struct crowd *crowd = session->crowd;
+
+	crowd->out.length = 0;
+	pg_build_terminate(&crowd->out);
+	send_all(session, &crowd->out);
+	session_close(session);
+}
+
+static void message(struct session *session, uint64_t now)
+{
 	switch (session->head[0]) {
 	case PG_BACKEND_READY:
 		ready_for_query(session, now);
@@ -150,11 +177,7 @@ static void message(struct session *session, uint64_t now)
 		read_error(session);
 		break;
 	case PG_BACKEND_AUTHENTICATION:
-		if (pg_parse_authentication(session->body, session->body_bytes, &request) != PG_OK ||
-		    request.code != PG_AUTH_OK) {
-			fprintf(stderr, "load: the server asks for a password\n");
-			exit(EXIT_FAILURE);
-		}
+		authenticate(session);
 		break;
 	default:
 		break;

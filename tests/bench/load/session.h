@@ -1,6 +1,6 @@
 /*
- * One client: connects, logs in without a password, and runs its transactions one after the other, for ever or as many
- * as it is told. When its connection is closed, it comes back.
+ * One client: connects, logs in, and runs its transactions one after the other, for ever or as many as it is told. When
+ * its connection is closed, it comes back.
  *
  * Sessions belong to a crowd, which has what they share and tells them what to do. One thread, one epoll.
  */
@@ -35,8 +35,9 @@ struct session {
 	bool leaks;      /* opens a transaction and never ends it */
 	bool ready_once; /* has been logged in before */
 	uint64_t transactions;
-	uint64_t wanted_ns; /* since when it wants its transaction, through all reconnects */
-	char sqlstate[6];   /* of the first error since the last request; "": none */
+	uint64_t wanted_ns;            /* since when it wants its transaction, through all reconnects */
+	struct pg_scram_client *scram; /* owned; NULL: not in the middle of a log-in by password */
+	char sqlstate[6];              /* of the first error since the last request; "": none */
 
 	/* The message that is being read. */
 	uint8_t head[PG_FRAME_HEADER_BYTES];
@@ -51,6 +52,8 @@ void session_connect(struct session *session);
 void session_event(struct session *session, uint32_t events);
 /* From RESTING: the next transaction, or the leak. */
 void session_begin(struct session *session, uint64_t now_ns);
+/* Says good-bye and closes. */
+void session_leave(struct session *session);
 void session_close(struct session *session);
 
 #endif
