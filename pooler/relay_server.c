@@ -184,7 +184,8 @@ static size_t server_pass_message(struct server *server, uint32_t total_bytes, s
 	if (total_bytes <= left)
 		return total_bytes;
 	server->passing = total_bytes - (uint32_t)left;
-	server->passing_hidden = hidden;
+	/* Whoever is the server's client when the rest comes must have seen the beginning. */
+	server->passing_hidden = hidden || !server->client;
 	return left;
 }
 
