@@ -149,9 +149,10 @@ $(BUILD)/tests/bench/test_%: $(BUILD)/tests/bench/test_%.o $(BUILD)/tests/bench/
 fuzz_main = $(if $(findstring fuzzer,$(SANITIZE)),,$(BUILD)/tests/fuzz/replay.o)
 $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(fuzz_main) $(BUILD)/libpooler.a $(BUILD)/libpgprotocol.a
 	$(call say,LD)$(CC) $(link_flags) $(if $(fuzz_main),,-fsanitize=fuzzer) -o $@ $^ $(libraries)
-# A whole worker, whose time stands still.
-$(BUILD)/tests/fuzz/fuzz_client: $(BUILD)/tests/fuzz/lone_worker.o
-$(BUILD)/tests/fuzz/fuzz_client: link_flags += -Wl,--wrap=clock_gettime
+# Whole workers without threads, whose time stands still.
+lone_objects = $(BUILD)/tests/fuzz/lone_worker.o $(BUILD)/tests/fuzz/lone_login.o
+$(BUILD)/tests/fuzz/fuzz_client: $(lone_objects)
+$(BUILD)/tests/fuzz/fuzz_client: link_flags += -Wl,--wrap=clock_gettime,--wrap=keys_derive
 
 run: all
 	@tests/support/run.sh $(BUILD)

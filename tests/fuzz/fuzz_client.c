@@ -34,31 +34,47 @@ static const char users_text[] = "\"joe\" \"secret\"\n"
 				 "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n"
 				 "\"eve\" \"\"\n";
 
-enum { MODE_BITS = 0x03, AUTH_BITS = 0x0c, CONFIGS = 16 };
+/* The first byte of the input. */
+#define FIRST_MODE 0x03u
+#define FIRST_AUTH 0x0cu
+#define FIRST_LOGS_IN 0x10u /* the servers */
+#define FIRST_ANSWERS 0x20u /* the servers */
+#define FIRST_CLIENT_0 0x40u /* has sent its startup packet */
+#define FIRST_CLIENT_1 0x80u
+/* The second. */
+#define SECOND_CONSOLE 0x01u /* client 1 wants the console */
+#define SECOND_NAME 0x02u    /* client 1 has an application name */
+#define SECOND_WORKERS 0x04u /* two of them */
+#define SECOND_LOGIN 0x18u   /* how the servers ask for a password */
+#define SECOND_HONEST 0x20u  /* clients answer when they are asked for one */
+#define CONFIGS 32u
 
 /* Made once each, and kept: the snapshots never change. */
-static const struct config *config_of(unsigned bits)
+static const struct config *config_of(unsigned first, unsigned second)
 {
 	static const struct config *made[CONFIGS];
 	static const char *const modes[] = { "transaction", "session", "statement", "transaction" };
 	static const char *const auths[] = { "trust", "plain", "md5", "scram-sha-256" };
-	unsigned mode = bits & MODE_BITS, auth = (bits & AUTH_BITS) >> 2;
+	unsigned mode = first & FIRST_MODE, auth = (first & FIRST_AUTH) >> 2, workers = second & SECOND_WORKERS ? 2 : 1;
+	unsigned index = mode + 4 * auth + 16 * (workers - 1);
 	struct memory_file users;
 	char text[1024];
 
-	if (made[mode + 4 * auth])
-		return made[mode + 4 * auth];
+	if (made[index])
+		return made[index];
 	memory_file_open(&users, users_text, strlen(users_text));
 	snprintf(text, sizeof(text),
 		 "auth_type = \"%s\"; auth_file = \"%s\"; pool_mode = \"%s\"; default_pool_size = 2; max_client_conn = 3;\n"
-		 "server_reset_query_always = %s; admin_users = [ \"joe\" ]; stats_users = [ \"ann\" ];\n"
+		 "server_reset_query_always = %s; admin_users = [ \"joe\" ]; stats_users = [ \"ann\" ]; workers = %u;\n"
+		 "scram_iterations = 1;\n"
 		 "databases = ( { name = \"app\"; conninfo = \"host=%s dbname=app\"; },\n"
 		 "              { name = \"query\"; conninfo = \"host=%s dbname=app\"; connect_query = \"SELECT 2\"; },\n"
 		 "              { name = \"*\"; conninfo = \"host=%s password=secret\"; pool_size = 1; } );\n",
-		 auths[auth], users.path, modes[mode], mode == 3 ? "true" : "false", lone_host(), lone_host(), lone_host());
-	made[mode + 4 * auth] = lone_config(text);
+		 auths[auth], users.path, modes[mode], mode == 3 ? "true" : "false", workers, lone_host(), lone_host(),
+		 lone_host());
+	made[index] = lone_config(text);
 	memory_file_close(&users);
-	return made[mode + 4 * auth];
+	return made[index];
 }
 
 /* ---- whole messages ---- */
@@ -153,6 +169,7 @@ static void say_canned(struct lone_end *end, const struct canned *list, size_t c
 struct play {
 	struct lone *lone;
 	struct choices choices;
+	bool honest;
 	unsigned server; /* the place of the one that speaks */
 	size_t first_bytes; /* in use at the beginning */
 };
@@ -174,6 +191,7 @@ static void log_in(struct play *play, unsigned index, const char *user, const ch
 	}
 	pg_startup_put_session(&out, user, database, pairs.data, pairs.length);
 	lone_say_buffer(lone_connect(play->lone, index, console ? &local : NULL), &out);
+	play->lone->clients[index].password = play->honest ? LONE_PASSWORD : NULL;
 	pg_buffer_clear(&pairs);
 }
 
@@ -185,14 +203,6 @@ static void cancel(struct play *play)
 
 	pg_startup_put_cancel(&out, pg_load_u32(key), key + 4, 4);
 	lone_say_buffer(lone_connect(play->lone, 2, NULL), &out);
-}
-
-static void small_buffers(struct lone_end *end)
-{
-	const int bytes = 1;
-
-	if (end->fd >= 0) /* what we send is what the worker has to read; what it sends lies in its own */
-		setsockopt(end->fd, SOL_SOCKET, SO_RCVBUF, &bytes, sizeof(bytes));
 }
 
 static void end_our_half(struct lone_end *end)
@@ -294,7 +304,7 @@ static void happen(struct play *play, unsigned n)
 		refuse_servers(lone);
 		break;
 	case 20:
-		small_buffers(&lone->clients[0]);
+		lone_narrow(lone);
 		break;
 	case 21:
 		play->server++;
@@ -365,16 +375,19 @@ static size_t bytes_in_use(void)
 
 static void begin(struct play *play)
 {
-	uint8_t bits = choose_byte(&play->choices);
-	uint8_t more = choose_byte(&play->choices);
+	uint8_t first = choose_byte(&play->choices);
+	uint8_t second = choose_byte(&play->choices);
 
-	play->lone = lone_open(config_of(bits));
-	play->lone->logs_in = bits & 0x10;
-	play->lone->answers = bits & 0x20;
-	if (bits & 0x40)
+	play->lone = lone_open(config_of(first, second));
+	play->lone->logs_in = first & FIRST_LOGS_IN;
+	play->lone->answers = first & FIRST_ANSWERS;
+	play->lone->login = (enum lone_login)((second & SECOND_LOGIN) >> 3);
+	play->honest = second & SECOND_HONEST;
+	if (first & FIRST_CLIENT_0)
 		log_in(play, 0, "joe", "app", NULL);
-	if (bits & 0x80)
-		log_in(play, 1, "joe", more & 1 ? "pgweir" : "app", more & 2 ? "other" : NULL);
+	if (first & FIRST_CLIENT_1)
+		log_in(play, 1, "joe", second & SECOND_CONSOLE ? "pgweir" : "app",
+		       second & SECOND_NAME ? "other" : NULL);
 	lone_turn(play->lone);
 	play->first_bytes = bytes_in_use();
 }

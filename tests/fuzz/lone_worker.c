@@ -14,6 +14,7 @@
 #include "pooler/log.h"
 #include "pooler/pools.h"
 #include "pooler/relay.h"
+#include "pooler/server.h"
 #include "pooler/worker_thread.h"
 #include "protocol/frame.h"
 #include "protocol/startup.h"
@@ -44,7 +45,7 @@ int __wrap_clock_gettime(clockid_t clock, struct timespec *now)
 
 const char *lone_host(void)
 {
-	static char host[LONE_HOST_BYTES];
+	static char host[40];
 
 	snprintf(host, sizeof(host), "@pgweir-fuzz-%d", (int)getpid());
 	return host;
@@ -97,7 +98,9 @@ static void take_startup(struct lone *lone, struct lone_end *end)
 		lone_hang_up(end);
 	} else {
 		assert(code == PG_PROTOCOL_MAJOR << 16);
-		if (lone->logs_in)
+		if (lone->logs_in && lone->login != LONE_TRUST)
+			lone_server_asks(lone, end);
+		else if (lone->logs_in)
 			say_login(end);
 	}
 }
@@ -178,10 +181,15 @@ static void take_message(struct lone *lone, struct lone_end *end)
 	watch->type = watch->head[0];
 	watch->frames = true;
 	watch->counts[watch->type & 0x7f]++;
-	if (end->is_server && lone->answers && !end->mute)
-		answer(end, watch->type, watch->body_bytes ? watch->body[0] : 0);
+	watch->body[watch->body_bytes] = '\0';
 	if (!end->is_server && watch->type == PG_BACKEND_CANCEL_KEY)
 		memcpy(end->key, watch->body, sizeof(end->key));
+	else if (!end->is_server && watch->type == PG_BACKEND_AUTHENTICATION && end->password)
+		lone_client_asked(end);
+	else if (end->is_server && watch->type == PG_FRONTEND_PASSWORD && lone->logs_in && lone_server_answered(lone, end))
+		say_login(end);
+	else if (end->is_server && lone->answers && !end->mute)
+		answer(end, watch->type, watch->body_bytes ? watch->body[0] : 0);
 }
 
 /* A header has come. False: it is none. */
@@ -220,7 +228,7 @@ static void watch_byte(struct lone *lone, struct lone_end *end, uint8_t byte)
 			return;
 		assert(take_head(end));
 	} else {
-		if (watch->body_bytes < sizeof(watch->body))
+		if (watch->body_bytes < LONE_BODY_BYTES)
 			watch->body[watch->body_bytes++] = byte;
 		watch->left--;
 	}
@@ -282,6 +290,8 @@ void lone_hang_up(struct lone_end *end)
 	if (end->fd >= 0)
 		close(end->fd);
 	end->fd = -1;
+	lone_scram_free(end->scram);
+	end->scram = NULL;
 }
 
 struct lone_end *lone_connect(struct lone *lone, unsigned index, const struct peer *peer)
@@ -293,26 +303,33 @@ struct lone_end *lone_connect(struct lone *lone, unsigned index, const struct pe
 	lone_hang_up(end);
 	assert(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
 	*end = (struct lone_end){ .fd = pair[0] };
-	client_create(&lone->worker, pair[1], peer ? peer : &usual, relay_client_event);
+	client_create(&lone->workers[index % lone->process.crew.worker_count], pair[1], peer ? peer : &usual,
+		      relay_client_event);
 	return end;
 }
 
 /* ---- turning ---- */
 
-static void run_loop(struct lone *lone)
+static void note_running(bool running)
 {
+	log_threshold = LOG_LEVEL_FATAL - 1; /* whoever configures the process sets it */
 	if (lone_running)
-		lone_running(true);
-	ev_run(lone->worker.loop, EVRUN_NOWAIT);
-	if (lone_running)
-		lone_running(false);
+		lone_running(running);
+}
+
+static void run_loops(struct lone *lone)
+{
+	note_running(true);
+	for (unsigned i = 0; i < lone->process.crew.worker_count; i++)
+		ev_run(lone->workers[i].loop, EVRUN_NOWAIT);
+	note_running(false);
 }
 
 void lone_turn(struct lone *lone)
 {
 	for (unsigned quiet = 0; quiet < QUIET_TURNS; quiet++) {
 		lone->moved = false;
-		run_loop(lone);
+		run_loops(lone);
 		accept_server(lone);
 		for (unsigned i = 0; i < LONE_CLIENTS; i++)
 			read_end(lone, &lone->clients[i]);
@@ -329,25 +346,49 @@ void lone_turn(struct lone *lone)
 void lone_pass(struct lone *lone, uint64_t us)
 {
 	passed_us += us;
-	lone->worker.now_us = clock_now_us();
-	if (lone_running)
-		lone_running(true);
-	/* As the workers' tick and the process's do. */
-	ev_invoke(lone->worker.loop, &lone->worker.tick, EV_TIMER);
+	note_running(true);
+	/* As their timers would. */
+	for (unsigned i = 0; i < lone->process.crew.worker_count; i++) {
+		lone->workers[i].now_us = clock_now_us();
+		ev_invoke(lone->workers[i].loop, &lone->workers[i].tick, EV_TIMER);
+	}
 	process_tick(&lone->process);
-	if (lone_running)
-		lone_running(false);
+	note_running(false);
 	lone_turn(lone);
+}
+
+static void narrow(int fd)
+{
+	const int bytes = 1;
+
+	if (fd >= 0)
+		setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+}
+
+static void narrow_worker(struct worker *worker)
+{
+	struct list *it, *spare;
+
+	for (unsigned state = 0; state < CLIENT_STATES; state++)
+		list_each(it, spare, &worker->client_states[state])
+			narrow(list_entry(it, struct client, node)->stream.io.fd);
+	for (unsigned state = 0; state < SERVER_STATES; state++)
+		list_each(it, spare, &worker->server_states[state])
+			narrow(list_entry(it, struct server, node)->stream.io.fd);
+}
+
+void lone_narrow(struct lone *lone)
+{
+	for (unsigned i = 0; i < lone->process.crew.worker_count; i++)
+		narrow_worker(&lone->workers[i]);
 }
 
 /* ---- beginning and end ---- */
 
-static struct lone *opened; /* the worker's word that it has stopped names nobody */
-
 static void note_stopped(struct crew *crew)
 {
-	(void)crew;
-	opened->stopped = true;
+	/* The crew stands in the process, and that in ours. */
+	list_entry(crew, struct lone, process.crew)->stopped++;
 }
 
 static int listen_for_servers(void)
@@ -382,9 +423,8 @@ static void open_process(struct lone *lone, const struct config *config)
 	nowhere.listen_addr.count = 0;
 	nowhere.unix_socket_dir = (struct string_list){ &place, 1 };
 	process->config = config_hold(config);
-	process->loop = lone->worker.loop;
-	process->crew.workers = &lone->worker;
-	process->crew.worker_count = 1;
+	process->loop = lone->workers[0].loop;
+	process->crew.workers = lone->workers;
 	process->crew.main_mailbox = &process->mailbox;
 	process->crew.started_us = clock_now_us();
 	process->crew.member_returned = admin_member_returned;
@@ -401,13 +441,15 @@ struct lone *lone_open(const struct config *config)
 	struct lone *lone = calloc(1, sizeof(*lone));
 
 	assert(lone);
-	opened = lone;
 	passed_us = 0;
-	lone->process.verbosity = -1; /* whoever configures the process sets it again */
-	log_threshold = LOG_LEVEL_FATAL - 1;
+	lone->process.verbosity = -1;
 	worker_set_stopped(note_stopped);
-	assert(worker_open(&lone->worker, &lone->process.crew, 0, config));
-	ev_timer_stop(lone->worker.loop, &lone->worker.tick); /* time passes when we say so */
+	assert(config->settings.workers <= LONE_WORKERS);
+	lone->process.crew.worker_count = config->settings.workers;
+	for (uint16_t i = 0; i < config->settings.workers; i++) {
+		assert(worker_open(&lone->workers[i], &lone->process.crew, i, config));
+		ev_timer_stop(lone->workers[i].loop, &lone->workers[i].tick); /* time passes when we say so */
+	}
 	open_process(lone, config);
 	lone->listen_fd = listen_for_servers();
 	for (unsigned i = 0; i < LONE_CLIENTS; i++)
@@ -428,18 +470,14 @@ static bool expect_empty_pool(struct shared_pool *shared, void *context)
 	return true;
 }
 
-static void expect_empty(struct lone *lone)
+static void expect_empty_worker(const struct worker *worker)
 {
-	struct worker *worker = &lone->worker;
-
 	for (unsigned i = 0; i < CLIENT_STATES; i++)
 		assert(worker->client_counts[i] == 0 && list_is_empty(&worker->client_states[i]));
 	for (unsigned i = 0; i < SERVER_STATES; i++)
 		assert(worker->server_counts[i] == 0 && list_is_empty(&worker->server_states[i]));
 	assert(worker->clients.used == 0 && worker->servers.used == 0);
 	assert(list_is_empty(&worker->cancels) && !worker->statements.table);
-	assert(atomic_load(&lone->process.crew.session_count) == 0);
-	pools_each(expect_empty_pool, NULL);
 }
 
 static void everybody_leaves(struct lone *lone)
@@ -462,13 +500,17 @@ void lone_close(struct lone *lone)
 	struct process *process = &lone->process;
 
 	everybody_leaves(lone);
-	expect_empty(lone);
+	for (unsigned i = 0; i < process->crew.worker_count; i++)
+		expect_empty_worker(&lone->workers[i]);
+	assert(atomic_load(&process->crew.session_count) == 0);
+	pools_each(expect_empty_pool, NULL);
 	resolver_free(process->resolver);
 	console_free(process->console);
 	admin_close();
 	listener_free(process->listener);
 	mailbox_clear(&process->mailbox);
-	worker_free(&lone->worker);
+	for (unsigned i = 0; i < process->crew.worker_count; i++)
+		worker_free(&lone->workers[i]);
 	pools_free_all();
 	admin_state_clear();
 	config_drop(process->config);
