@@ -65,7 +65,7 @@ struct client {
 	bool unnamed_too_large; /* its unnamed statement lives only on its server: it keeps it */
 	bool counted;           /* against max_client_conn */
 	bool admin;             /* may use the console's commands */
-	bool last_words;        /* a FATAL error was sent: it must reach the client before we close */
+	bool last_words;        /* what was sent last (a FATAL error) must reach the client before we close */
 	bool console_busy;      /* the main thread works on its request */
 	bool said_goodbye;      /* by Terminate: what it sent before is to be done */
 	bool leaving;           /* it has hung up or must go; torn down at the end of the event */

@@ -295,6 +295,7 @@ static bool is_clean(const struct server *server)
 void link_release(struct server *server)
 {
 	struct client *client = server->client;
+	bool held_back = client->held_back;
 
 	part(client, server);
 	server->cancel_sent = false;
@@ -310,6 +311,8 @@ void link_release(struct server *server)
 		link_give(server);
 	else
 		cleanup_start(server);
+	if (__builtin_expect(held_back, 0))
+		relay_resume(client); /* its goodbye waited for its last answer */
 }
 
 /* ---- a client goes ---- */

@@ -41,12 +41,24 @@ enum fate {
 	FATE_STOP, /* the client must go, or wait until the server has caught up */
 };
 
+/* What it asked for before is done and answered first, where an answer can come without another word of the client's. */
+static void say_goodbye(struct client *client)
+{
+	const struct pg_flow *flow = &client->server->flow;
+
+	bool owed = flow->ready_owed > 0 && flow->copy != PG_FLOW_COPY_IN;
+
+	client->said_goodbye = true;
+	client->last_words = client->last_words || owed;
+	client->held_back = owed;
+	client->leaving = !owed;
+}
+
 static enum fate client_message(struct client *client, const struct pg_frame *frame, struct unsent *unsent,
 				size_t available)
 {
 	if (frame->type == PG_FRONTEND_TERMINATE) {
-		client->said_goodbye = true;
-		client->leaving = true;
+		say_goodbye(client);
 		return FATE_STOP;
 	}
 	if (client->mode != POOL_MODE_SESSION) {
