@@ -101,8 +101,7 @@ static void read_options(struct options *options, char **argv)
 		{ "--rows", COUNT, &options->rows },          { "--row-bytes", COUNT, &options->row_bytes },
 		{ "--limit", SECONDS, &options->limit_s },    { "--ticks", FLAG, &options->ticks },
 		{ "--idle", FLAG, &options->idle },           { "--bulk", FLAG, &options->bulk },
-		{ "--reconnect", FLAG, &options->reconnect },
-		{ "--together", FLAG, &options->together },
+		{ "--reconnect", FLAG, &options->reconnect }, { "--together", FLAG, &options->together },
 	};
 	size_t count = sizeof(rows) / sizeof(rows[0]);
 
