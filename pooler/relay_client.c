@@ -201,6 +201,7 @@ static size_t client_idle_input(struct client *client, const uint8_t *data, size
 		if (parsed != PG_OK || !client_idle_message(client, &frame, size - at))
 			break;
 		client->passing = frame.total_bytes;
+		client->passing_dropped = true;
 	}
 	return at;
 }
@@ -316,6 +317,7 @@ static void client_drained(struct client *client)
 void relay_client_event(struct ev_loop *loop, ev_io *io, int revents)
 {
 	struct client *client = io->data;
+	bool inside = client_is_inside_message(client);
 
 	(void)loop;
 	if (__builtin_expect(revents & EV_WRITE, 0)) {
@@ -328,4 +330,7 @@ void relay_client_event(struct ev_loop *loop, ev_io *io, int revents)
 		client_readable(client);
 	if (__builtin_expect(client->leaving, 0))
 		link_leave(client, NULL, "client closed the connection");
+	/* All answers may have come before the end of a message that owes none: CopyData after the COPY has failed. */
+	else if (__builtin_expect(inside && client->server && !client_is_inside_message(client), 0))
+		relay_settle(client->server);
 }

@@ -282,8 +282,7 @@ static bool wants_resync(const struct server *server)
 	       server->flow.status == PG_TRANSACTION_IDLE && server->client->mode != POOL_MODE_SESSION;
 }
 
-/* What follows from what was read, by the server's state. */
-static void server_settle(struct server *server)
+void relay_settle(struct server *server)
 {
 	struct client *client = server->client;
 
@@ -298,6 +297,8 @@ static void server_settle(struct server *server)
 		link_leave(client, NULL, "client closed the connection");
 		return;
 	}
+	if (client && client_is_inside_message(client))
+		return; /* nobody else may write in between: its end will bring us here again */
 	if (client) {
 		if (client_is_done(server))
 			link_release(server);
@@ -349,7 +350,7 @@ static void server_consume(struct server *server, const uint8_t *data, size_t si
 		return;
 	}
 	if (!server->login)
-		server_settle(server);
+		relay_settle(server);
 	else if (server_login_is_done(server) && !server->passing && !server->kept.length)
 		server_login_finish(server);
 }
