@@ -1,6 +1,8 @@
 #include "tests/faults/ledger.h"
 
 #include <check.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -32,6 +34,14 @@ void ledger_prepare(PGconn *super)
 		"DO $$ BEGIN EXECUTE format('ALTER DATABASE %%I SET synchronous_commit = on', current_database()); END $$");
 }
 
+/* Neighbours must not begin alike. */
+static uint64_t scatter(uint64_t number)
+{
+	number = (number ^ number >> 30) * 0xbf58476d1ce4e5b9u;
+	number = (number ^ number >> 27) * 0x94d049bb133111ebu;
+	return (number ^ number >> 31) | 1;
+}
+
 struct ledger *ledger_start(const char *conninfo, int clients, uint64_t seed)
 {
 	struct ledger *ledger = calloc(1, sizeof(*ledger));
@@ -44,7 +54,7 @@ struct ledger *ledger_start(const char *conninfo, int clients, uint64_t seed)
 		client->number = i;
 		client->conninfo = conninfo;
 		client->stop = &ledger->stop;
-		client->random = (seed + 1) * 6364136223846793005u + (uint64_t)i * 1442695040888963407u + 1;
+		client->random = scatter((seed << 32) + (uint64_t)i + 1);
 		ck_assert_int_eq(pthread_create(&client->thread, NULL, ledger_client_run, client), 0);
 	}
 	return ledger;
@@ -91,18 +101,42 @@ bool ledger_goes_on(struct ledger *ledger, uint64_t more, int64_t timeout_ms)
 
 /* ---- end ---- */
 
-void ledger_stop(struct ledger *ledger)
+/* The first thing that is wrong is told. */
+struct verdict {
+	char *why;
+	bool good;
+};
+
+static void find(struct verdict *verdict, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+static void find(struct verdict *verdict, const char *format, ...)
 {
+	va_list arguments;
+
+	if (!verdict->good)
+		return;
+	verdict->good = false;
+	va_start(arguments, format);
+	vsnprintf(verdict->why, LEDGER_WHY_BYTES, format, arguments);
+	va_end(arguments);
+}
+
+bool ledger_stop(struct ledger *ledger, char why[LEDGER_WHY_BYTES])
+{
+	struct verdict verdict = { why, true };
+
+	why[0] = '\0';
 	ledger->stop = true;
 	for (int i = 0; i < ledger->count; i++)
 		pthread_join(ledger->clients[i].thread, NULL);
 	for (int i = 0; i < ledger->count; i++)
-		ck_assert_msg(!ledger->clients[i].complaint[0], "client %d of the ledger: %s", i,
-			      ledger->clients[i].complaint);
+		if (ledger->clients[i].complaint[0])
+			find(&verdict, "client %d of the ledger: %s", i, ledger->clients[i].complaint);
+	return verdict.good;
 }
 
 /* Marks those that are in the journal; they must have been sent, and not refused. */
-static void check_journal(struct ledger *ledger, PGconn *super, bool **found)
+static void check_journal(struct ledger *ledger, PGconn *super, bool **found, struct verdict *verdict)
 {
 	PGresult *result = sql_result(super, "SELECT client, sequence FROM ledger_journal");
 
@@ -110,52 +144,61 @@ static void check_journal(struct ledger *ledger, PGconn *super, bool **found)
 	for (int row = 0; row < PQntuples(result); row++) {
 		int number = atoi(PQgetvalue(result, row, 0));
 		size_t sequence = strtoul(PQgetvalue(result, row, 1), NULL, 10);
-		ck_assert_int_lt(number, ledger->count);
 		const struct ledger_client *client = &ledger->clients[number];
-		ck_assert_uint_lt(sequence, client->fates_count);
-		ck_assert_msg(client->fates[sequence] != FATE_REFUSED,
-			      "transfer %d-%zu was refused, and is in the database", number, sequence);
+		if (number >= ledger->count || sequence >= client->fates_count) {
+			find(verdict, "nobody made transfer %d-%zu", number, sequence);
+			continue;
+		}
+		if (client->fates[sequence] == FATE_REFUSED)
+			find(verdict, "transfer %d-%zu was refused, and is in the database", number, sequence);
 		found[number][sequence] = true;
 	}
 	PQclear(result);
 }
 
-static void check_acknowledged(const struct ledger_client *client, const bool *found)
+static void check_acknowledged(const struct ledger_client *client, const bool *found, struct verdict *verdict)
 {
 	for (size_t i = 0; i < client->fates_count; i++)
-		ck_assert_msg(client->fates[i] != FATE_COMMITTED || found[i],
-			      "transfer %d-%zu was acknowledged, and is not in the database", client->number, i);
+		if (client->fates[i] == FATE_COMMITTED && !found[i])
+			find(verdict, "transfer %d-%zu was acknowledged, and is not in the database", client->number,
+			     i);
 }
 
-static void check_sums(PGconn *super)
+static void check_sums(PGconn *super, struct verdict *verdict)
 {
-	ck_assert_int_eq(sql_number(super, "SELECT sum(balance) FROM ledger_account"),
-			 LEDGER_ACCOUNTS * LEDGER_BALANCE);
-	ck_assert_int_eq(sql_number(super,
-				    "SELECT count(*) FROM ledger_account LEFT JOIN (SELECT id, sum(moved) AS moved FROM"
-				    " (SELECT giver AS id, -amount AS moved FROM ledger_journal UNION ALL"
-				    " SELECT taker, amount FROM ledger_journal) moves GROUP BY id) sums USING (id)"
-				    " WHERE balance <> %d + coalesce(moved, 0)",
-				    LEDGER_BALANCE),
-			 0);
+	int64_t sum = sql_number(super, "SELECT sum(balance) FROM ledger_account");
+	int64_t wrong = sql_number(super,
+				   "SELECT count(*) FROM ledger_account LEFT JOIN (SELECT id, sum(moved) AS moved FROM"
+				   " (SELECT giver AS id, -amount AS moved FROM ledger_journal UNION ALL"
+				   " SELECT taker, amount FROM ledger_journal) moves GROUP BY id) sums USING (id)"
+				   " WHERE balance <> %d + coalesce(moved, 0)",
+				   LEDGER_BALANCE);
+
+	if (sum != LEDGER_ACCOUNTS * LEDGER_BALANCE)
+		find(verdict, "the sum of all accounts is %lld", (long long)sum);
+	if (wrong)
+		find(verdict, "%lld accounts do not have what the journal says", (long long)wrong);
 }
 
-void ledger_check(struct ledger *ledger, PGconn *super)
+bool ledger_check(struct ledger *ledger, PGconn *super, char why[LEDGER_WHY_BYTES])
 {
+	struct verdict verdict = { why, true };
 	bool **found = calloc((size_t)ledger->count, sizeof(*found));
 
+	why[0] = '\0';
 	for (int i = 0; i < ledger->count; i++)
 		found[i] = calloc(ledger->clients[i].fates_count + 1, sizeof(bool));
 	/* A commit that nobody waits for any more may still come to pass: all in one snapshot. */
 	sql_exec(super, "BEGIN ISOLATION LEVEL REPEATABLE READ");
-	check_journal(ledger, super, found);
-	check_sums(super);
+	check_journal(ledger, super, found, &verdict);
+	check_sums(super, &verdict);
 	sql_exec(super, "COMMIT");
 	for (int i = 0; i < ledger->count; i++) {
-		check_acknowledged(&ledger->clients[i], found[i]);
+		check_acknowledged(&ledger->clients[i], found[i], &verdict);
 		free(found[i]);
 	}
 	free(found);
+	return verdict.good;
 }
 
 void ledger_free(struct ledger *ledger)

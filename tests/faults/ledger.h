@@ -37,11 +37,13 @@ struct ledger *ledger_start(const char *conninfo, int clients, uint64_t seed);
 struct ledger_counts ledger_count(struct ledger *ledger);
 /* True when each client has had `more` commits acknowledged since the call, within `timeout_ms`. */
 bool ledger_goes_on(struct ledger *ledger, uint64_t more, int64_t timeout_ms);
-/* All transfers end. Fails the test when a client has read what was not its own, got no answer for longer than a client
- * may have to wait, or was told of an error that no fault explains. */
-void ledger_stop(struct ledger *ledger);
-/* After the stop, past pgweir: every acknowledged commit is there, nothing is that was refused, the sums hold. */
-void ledger_check(struct ledger *ledger, PGconn *super);
+/* All transfers end. False: a client has read what was not its own, got no answer for longer than a client may have to
+ * wait, or was told of an error that no fault explains; `why` says which. */
+#define LEDGER_WHY_BYTES 800
+bool ledger_stop(struct ledger *ledger, char why[LEDGER_WHY_BYTES]);
+/* After the stop, past pgweir. False: a commit that was acknowledged is not there, or one that was refused is, or the sums
+ * do not hold. */
+bool ledger_check(struct ledger *ledger, PGconn *super, char why[LEDGER_WHY_BYTES]);
 void ledger_free(struct ledger *ledger);
 
 #endif

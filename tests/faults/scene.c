@@ -149,8 +149,9 @@ static bool has_only_its_descriptors(void)
 static void check_ledger(void)
 {
 	PGconn *super = connect_past();
+	char why[LEDGER_WHY_BYTES];
 
-	ledger_check(scene.ledger, super);
+	ck_assert_msg(ledger_check(scene.ledger, super, why), "%s", why);
 	ck_assert_uint_gt(ledger_count(scene.ledger).committed, 0);
 	ledger_free(scene.ledger);
 	PQfinish(super);
@@ -158,8 +159,10 @@ static void check_ledger(void)
 
 void scene_end(void)
 {
+	char why[LEDGER_WHY_BYTES];
+
 	if (scene.ledger) {
-		ledger_stop(scene.ledger);
+		ck_assert_msg(ledger_stop(scene.ledger, why), "%s", why);
 		check_ledger();
 	}
 	ck_assert_msg(child_is_running(&stage.weir.process), "pgweir has died: wait status %#x",
