@@ -4,7 +4,7 @@
  * - its own hash function does not compile with clang's -Wimplicit-fallthrough; ours is seeded for each process as well, so
  *   that nobody from outside can choose names that fall into one bucket;
  * - where memory is missing, adding leaves the table as it was (uthash would end the process). The element is then in no
- *   table: look it up again to see.
+ *   table: HASH_ADDED tells.
  *
  * Any thread; each table's owner keeps whatever lock it needs.
  */
@@ -45,5 +45,8 @@ static inline uint32_t hash_bytes(const void *data, size_t bytes)
 #define HASH_NONFATAL_OOM 1
 #define uthash_nonfatal_oom(element) ((void)(element))
 #include <uthash.h>
+
+/* Right after HASH_ADD and its kin. False: no memory. */
+#define HASH_ADDED(element) ((element)->hh.tbl != NULL)
 
 #endif

@@ -116,8 +116,9 @@ const struct params *params_make(const struct param *pairs, size_t count)
 		atomic_fetch_add_explicit(&found->holders, 1, memory_order_relaxed);
 	else
 		HASH_ADD_KEYPTR(hh, table, made->text, made->text_bytes, made);
+	bool added = !found && HASH_ADDED(made);
 	pthread_mutex_unlock(&table_lock);
-	if (!found)
+	if (added)
 		return made;
 	params_free(made);
 	return found;

@@ -89,16 +89,21 @@ static struct pool_entry *entry_create(const struct config *config, char *key, s
 	return entry;
 }
 
+static void welcome_free(struct welcome *welcome)
+{
+	params_drop(welcome->asked);
+	params_drop(welcome->welcome.params);
+	params_drop(welcome->welcome.reported);
+	free(welcome);
+}
+
 static void forget_welcomes(struct shared_pool *shared)
 {
 	struct welcome *it, *spare;
 
 	HASH_ITER(hh, shared->welcomes->table, it, spare) {
 		HASH_DEL(shared->welcomes->table, it);
-		params_drop(it->asked);
-		params_drop(it->welcome.params);
-		params_drop(it->welcome.reported);
-		free(it);
+		welcome_free(it);
 	}
 }
 
@@ -150,16 +155,19 @@ struct shared_pool *pools_find(const struct config *config, const char *database
 	if (!found) {
 		made->shared.id = ++last_id;
 		HASH_ADD_KEYPTR(hh, table, made->key, key_bytes, made);
-		found = made;
-		made = NULL;
+		if (HASH_ADDED(made)) {
+			found = made;
+			made = NULL;
+		}
 	}
-	atomic_fetch_add(&found->shared.users, 1);
+	if (found)
+		atomic_fetch_add(&found->shared.users, 1);
 	pthread_mutex_unlock(&table_lock);
 	if (made)
-		entry_free(made); /* somebody was faster */
+		entry_free(made); /* somebody was faster, or there is no memory */
 	else
 		admin_apply_to_new_pool(&found->shared);
-	return &found->shared;
+	return found ? &found->shared : NULL;
 }
 
 void pools_hold(struct shared_pool *shared)
@@ -308,19 +316,18 @@ void pools_add_welcome(struct shared_pool *shared, const struct params *asked, c
 
 	if (!made)
 		return; /* it will be learnt again */
+	*made = (struct welcome){ .asked = params_hold(asked),
+				  .welcome = { params_hold(welcome->params), params_hold(welcome->reported) } };
 	pthread_mutex_lock(&shared->lock);
 	if (HASH_COUNT(shared->welcomes->table) >= WELCOMES_MAX)
 		forget_welcomes(shared);
 	HASH_FIND_PTR(shared->welcomes->table, &asked, found);
-	if (!found) {
-		made->asked = params_hold(asked);
-		made->welcome.params = params_hold(welcome->params);
-		made->welcome.reported = params_hold(welcome->reported);
+	if (!found)
 		HASH_ADD_PTR(shared->welcomes->table, asked, made);
-		made = NULL;
-	}
+	bool added = !found && HASH_ADDED(made);
 	pthread_mutex_unlock(&shared->lock);
-	free(made);
+	if (!added)
+		welcome_free(made);
 }
 
 void pools_set_client_password(struct shared_pool *shared, const char *password)

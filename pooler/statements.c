@@ -39,6 +39,10 @@ struct statement *statement_intern(struct statements *statements, const uint8_t 
 	made->bytes = (uint32_t)bytes;
 	memcpy(made->message, message, bytes);
 	HASH_ADD_KEYPTR(hh, statements->table, made->message, bytes, made);
+	if (!HASH_ADDED(made)) {
+		free(made);
+		return NULL;
+	}
 	statements->bytes += bytes;
 	return made;
 }
