@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pooler/clock.h"
 #include "pooler/log.h"
 
 #define BIT(state) (1u << (state))
@@ -82,11 +83,20 @@ void client_bury(struct worker *worker)
 		free(list_entry(node, struct client, node));
 }
 
+/* A broken invariant: the process must not go on, and says who it was. */
+static __attribute__((noreturn)) void refuse_move(const struct client *client, enum client_state state)
+{
+	log_fatal("client %llu must not go from %s to %s", (unsigned long long)client->id, names[client->state], names[state]);
+	log_close(USEC_PER_SEC);
+	abort();
+}
+
 void client_set_state(struct client *client, enum client_state state)
 {
 	struct worker *worker = client->worker;
 
-	assert(allowed_from[state] & BIT(client->state));
+	if (__builtin_expect(!(allowed_from[state] & BIT(client->state)), 0))
+		refuse_move(client, state);
 	log_noise("client %llu: %s -> %s", (unsigned long long)client->id, names[client->state], names[state]);
 	worker->client_counts[client->state]--;
 	worker->client_counts[state]++;

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "pooler/clock.h"
 #include "pooler/log.h"
 #include "protocol/build.h"
 
@@ -17,7 +18,9 @@ static const unsigned allowed_from[SERVER_STATES] = {
 	[SERVER_IDLE] = BIT(SERVER_CONNECTING) | BIT(SERVER_ACTIVE) | BIT(SERVER_RESETTING) | BIT(SERVER_MOVING),
 	[SERVER_ACTIVE] = BIT(SERVER_CONNECTING) | BIT(SERVER_IDLE) | BIT(SERVER_RESETTING) | BIT(SERVER_MOVING),
 	[SERVER_RESETTING] = BIT(SERVER_ACTIVE) | BIT(SERVER_CONNECTING),
-	[SERVER_MOVING] = BIT(SERVER_CONNECTING) | BIT(SERVER_IDLE) | BIT(SERVER_ACTIVE) | BIT(SERVER_RESETTING),
+	/* Again from itself: who waited for it has gone, and the next in line is on a third worker. */
+	[SERVER_MOVING] = BIT(SERVER_CONNECTING) | BIT(SERVER_IDLE) | BIT(SERVER_ACTIVE) | BIT(SERVER_RESETTING) |
+			  BIT(SERVER_MOVING),
 	[SERVER_CLOSING] = ~BIT(SERVER_CLOSING),
 };
 
@@ -93,11 +96,20 @@ void server_bury(struct worker *worker)
 		free(list_entry(node, struct server, node));
 }
 
+/* A broken invariant: the process must not go on, and says who it was. */
+static __attribute__((noreturn)) void refuse_move(const struct server *server, enum server_state state)
+{
+	log_fatal("server %llu must not go from %s to %s", (unsigned long long)server->id, names[server->state], names[state]);
+	log_close(USEC_PER_SEC);
+	abort();
+}
+
 void server_set_state(struct server *server, enum server_state state)
 {
 	struct worker *worker = server->worker;
 
-	assert(allowed_from[state] & BIT(server->state));
+	if (__builtin_expect(!(allowed_from[state] & BIT(server->state)), 0))
+		refuse_move(server, state);
 	log_noise("server %llu: %s -> %s", (unsigned long long)server->id, names[server->state], names[state]);
 	worker->server_counts[server->state]--;
 	worker->server_counts[state]++;

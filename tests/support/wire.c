@@ -323,7 +323,7 @@ bool wire_read(struct wire *wire, struct wire_message *message)
 }
 
 #define TYPES_MAX 4096
-static char types[TYPES_MAX + 1];
+static _Thread_local char types[TYPES_MAX + 1];
 
 static void add_type(size_t *count, uint8_t type)
 {
