@@ -143,6 +143,28 @@ void throng_run(struct throng *throng, int64_t timeout_ms)
 	free(polled);
 }
 
+static void come_again(struct throng_client *client, uint16_t port)
+{
+	if (client->state == THRONG_SERVED)
+		return;
+	if (client->fd >= 0)
+		close(client->fd);
+	open_client(client, port);
+}
+
+void throng_insist(struct throng *throng, int64_t timeout_ms, int64_t patience_ms)
+{
+	int64_t deadline = now_ms() + timeout_ms;
+
+	for (;;) {
+		throng_run(throng, patience_ms);
+		if (throng_count(throng, THRONG_SERVED) == throng->count || now_ms() >= deadline)
+			return;
+		for (size_t i = 0; i < throng->count; i++)
+			come_again(&throng->clients[i], throng->port);
+	}
+}
+
 size_t throng_count(const struct throng *throng, enum throng_state state)
 {
 	size_t count = 0;

@@ -30,6 +30,8 @@ struct throng {
 void throng_open(struct throng *throng, uint16_t port, size_t count);
 /* Lets them go on until each is served or refused, or the time is over. */
 void throng_run(struct throng *throng, int64_t timeout_ms);
+/* The same, but who is not served within `patience_ms` goes away and comes again. */
+void throng_insist(struct throng *throng, int64_t timeout_ms, int64_t patience_ms);
 size_t throng_count(const struct throng *throng, enum throng_state state);
 void throng_close(struct throng *throng);
 
