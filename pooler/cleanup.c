@@ -77,9 +77,7 @@ static void send_unwind(struct server *server)
 		else
 			pg_build_sync(&out);
 	}
-	if (out.length)
-		stream_write(&server->stream, out.data, out.length);
-	pg_buffer_clear(&out);
+	stream_send(&server->stream, &out);
 }
 
 void cleanup_start(struct server *server)

@@ -94,11 +94,12 @@ static void params_applied(struct server *server, const struct server_error *err
 		return;
 	}
 	adopt_params(client, server);
-	link_ready(client, server);
+	if (!client->leaving)
+		link_ready(client, server);
 	relay_resume(client);
 }
 
-/* True: nothing was to be done. */
+/* True: nothing is left to be done. */
 static bool apply_params(struct client *client, struct server *server)
 {
 	struct pg_buffer sql = PG_BUFFER_EMPTY;
@@ -112,7 +113,7 @@ static bool apply_params(struct client *client, struct server *server)
 	else
 		server_run(server, (const char *)sql.data, params_applied);
 	pg_buffer_clear(&sql);
-	return !server->task;
+	return !server->task && !client->leaving;
 }
 
 static void link_bind(struct client *client, struct server *server)
@@ -132,6 +133,8 @@ static void link_bind(struct client *client, struct server *server)
 		client_login_want(client, server);
 	else if (client->mode == POOL_MODE_SESSION)
 		server->dirty = true;
+	if (__builtin_expect(client->leaving, 0))
+		return; /* no memory: it is let go at the end of the event, and the server given back */
 	if (__builtin_expect(client->params != server->params || server->params_unknown, 0) &&
 	    !apply_params(client, server))
 		return;
@@ -505,8 +508,7 @@ void link_close(struct server *server, const char *reason)
 	if (busy && !server->cancels)
 		cancel_server(server, NULL);
 	pg_build_terminate(&out);
-	stream_write(&server->stream, out.data, out.length);
-	pg_buffer_clear(&out);
+	stream_send(&server->stream, &out);
 	stream_set_reading(&server->stream, true);
 	shutdown(server->stream.io.fd, SHUT_WR);
 }

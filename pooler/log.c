@@ -18,6 +18,8 @@
 
 /* What goes out in one write. A pipe that poll calls writable takes so much without blocking, and whole. */
 #define LOG_CHUNK_BYTES ((size_t)PIPE_BUF)
+/* How long lines gather after the first one. */
+#define LOG_GATHER_NS 5000000
 /* How often a writer in front of a full pipe looks whether it has been told to end. */
 #define LOG_POLL_MS 50
 /* How long log_close waits beyond its time before it leaves a writer behind that hangs in write (a dead file server). */
@@ -27,12 +29,14 @@ _Static_assert(2 * LOG_LINE_BYTES <= LOG_CHUNK_BYTES, "a chunk must hold a whole
 
 /* Whole lines, in a ring. */
 static struct {
-	pthread_mutex_t lock;  /* held to copy a few KB at most, never across a system call on stderr */
-	pthread_cond_t filled; /* or closing */
-	pthread_cond_t ended;  /* open is false */
+	pthread_mutex_t lock;   /* held to copy a few KB at most, never across a system call on stderr */
+	pthread_cond_t filled;  /* or closing: a resting writer has work */
+	pthread_cond_t hurried; /* half full, or closing: a gathering writer has waited long enough */
+	pthread_cond_t ended;   /* open is false */
 	pthread_t writer;
 	/* shared: lock, all of these */
-	bool open; /* lines are queued, and the writer runs */
+	bool resting; /* the writer waits for the next line */
+	bool open;    /* lines are queued, and the writer runs */
 	bool closing;
 	uint64_t close_by_us;
 	uint64_t dropped;
@@ -40,7 +44,10 @@ static struct {
 	size_t start;
 	size_t length;
 	char bytes[LOG_QUEUE_BYTES];
-} queue = { .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER, .ended = PTHREAD_COND_INITIALIZER };
+} queue = { .lock = PTHREAD_MUTEX_INITIALIZER,
+	    .filled = PTHREAD_COND_INITIALIZER,
+	    .hurried = PTHREAD_COND_INITIALIZER,
+	    .ended = PTHREAD_COND_INITIALIZER };
 
 int log_threshold = LOG_LEVEL_LOG;
 
@@ -213,6 +220,27 @@ static bool log_put_out(const char *chunk, size_t bytes)
 	return false;
 }
 
+/* Until there is something to write. Lines come in bursts: the writer lets a few gather, so that a thousand logins a second do
+ * not wake it a thousand times. With queue.lock held. */
+static void log_rest(void)
+{
+	struct timespec until;
+
+	queue.resting = true;
+	while (!queue.length && !queue.closing)
+		pthread_cond_wait(&queue.filled, &queue.lock);
+	queue.resting = false;
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += LOG_GATHER_NS;
+	if (until.tv_nsec >= 1000000000) {
+		until.tv_nsec -= 1000000000;
+		until.tv_sec++;
+	}
+	while (queue.length < LOG_QUEUE_BYTES / 2 && !queue.closing)
+		if (pthread_cond_clockwait(&queue.hurried, &queue.lock, CLOCK_MONOTONIC, &until) != 0)
+			break;
+}
+
 /* The next chunk, when there is one. 0: the log is closed, and nothing is queued any more. `healthy`: the last chunk went
  * out. While stderr refuses lines the writer must not add its own about lost ones: it would never come to rest. */
 static size_t log_next_chunk(char chunk[LOG_CHUNK_BYTES], bool healthy)
@@ -220,8 +248,8 @@ static size_t log_next_chunk(char chunk[LOG_CHUNK_BYTES], bool healthy)
 	pthread_mutex_lock(&queue.lock);
 	if (healthy && !queue.length)
 		queue_tell_dropped();
-	while (!queue.length && !queue.closing)
-		pthread_cond_wait(&queue.filled, &queue.lock);
+	if (!queue.length && !queue.closing)
+		log_rest();
 	if (queue.closing && clock_now_us() >= queue.close_by_us) {
 		for (size_t bytes; (bytes = queue_take(chunk)) > 0;)
 			queue.dropped += count_lines(chunk, bytes);
@@ -272,9 +300,13 @@ static bool log_enqueue(const char *line, size_t bytes)
 	bool open = queue.open;
 	if (open && !(queue_tell_dropped() && queue_append(line, bytes)))
 		queue.dropped++;
+	bool wake = open && queue.resting;
+	bool hurry = open && queue.length >= LOG_QUEUE_BYTES / 2;
 	pthread_mutex_unlock(&queue.lock);
-	if (open)
+	if (wake)
 		pthread_cond_signal(&queue.filled);
+	if (hurry)
+		pthread_cond_signal(&queue.hurried);
 	return open;
 }
 
@@ -313,6 +345,7 @@ static bool log_end_writer(uint64_t wait_us)
 {
 	queue.close_by_us = clock_now_us() + wait_us;
 	queue.closing = true;
+	pthread_cond_signal(&queue.hurried);
 	pthread_cond_signal(&queue.filled);
 	uint64_t until_us = queue.close_by_us + LOG_GRACE_US;
 	struct timespec until = { (time_t)(until_us / USEC_PER_SEC), (long)(until_us % USEC_PER_SEC * 1000) };

@@ -3,6 +3,8 @@
  *
  *      2026-01-31 12:00:00.123 UTC [4711] LOG listening on 127.0.0.1:6432
  *
+ * A line is written within some milliseconds: the writer lets a burst gather.
+ *
  * Callers put lines into a bounded queue (LOG_QUEUE_BYTES). When it is full a line is dropped and counted; the next line
  * that fits says how many were lost, or the writer does when it has caught up. Lines that stderr refuses (closed, no
  * reader, disk full) are dropped and counted too.

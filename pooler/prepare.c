@@ -110,8 +110,7 @@ static enum prepare_verdict clear_server(struct server *server, struct unsent *u
 		return PREPARE_NO_MEMORY;
 	pg_build_close_statement(&out, "");
 	unsent_flush(unsent, server);
-	stream_write(&server->stream, out.data, out.length);
-	pg_buffer_clear(&out);
+	stream_send(&server->stream, &out);
 	server->aligned = true;
 	return PREPARE_PASS;
 }

@@ -1,6 +1,7 @@
 #include "pooler/relay.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,7 +94,8 @@ static void server_parameter(struct server *server, const uint8_t *body, size_t 
 	struct pg_parameter_status status;
 
 	if (size <= JUDGED_BYTES_MAX && pg_parse_parameter_status(body, size, &status) == PG_OK)
-		server_note_parameter(server, status.name, status.value);
+		if (!server_note_parameter(server, status.name, status.value))
+			stream_fail(&server->stream);
 }
 
 static struct server_error *make_error(const struct pg_error_fields *fields)
@@ -109,10 +111,12 @@ static struct server_error *make_error(const struct pg_error_fields *fields)
 static void server_error(struct server *server, const uint8_t *body, size_t size, bool ours)
 {
 	struct pg_error_fields fields;
+	bool first_of_task = ours && server->task && !server->task_failed;
 
+	server->task_failed |= first_of_task;
 	if (size > JUDGED_BYTES_MAX || pg_parse_error(body, size, &fields) != PG_OK)
 		return;
-	if (ours && server->task && !server->task_error)
+	if (first_of_task)
 		server->task_error = make_error(&fields);
 	if (!server->farewell && (strcmp(fields.severity, "FATAL") == 0 || strcmp(fields.severity, "PANIC") == 0))
 		server->farewell = make_error(&fields);
@@ -241,12 +245,16 @@ size_t relay_from_server(struct server *server, const uint8_t *data, size_t size
 /* A task of ours has come to its end. */
 static void server_finish_task(struct server *server)
 {
+	static const struct server_error unread = { .severity = "ERROR",
+						    .sqlstate = "XX000",
+						    .message = "the server's error could not be read or kept" };
 	server_task_done *done = server->task;
 	struct server_error *error = server->task_error;
+	bool failed = server->task_failed;
 
 	server->task = NULL;
 	server->task_error = NULL;
-	done(server, error);
+	done(server, failed && !error ? &unread : error);
 	free(error);
 }
 
@@ -377,7 +385,7 @@ static void server_readable(struct server *server)
 	if (count == STREAM_AGAIN)
 		return;
 	if (count < 0)
-		server_ended(server, count == STREAM_FAILED ? server->stream.error : 0);
+		server_ended(server, count == STREAM_FAILED || server->stream.error == ENOMEM ? server->stream.error : 0);
 	else
 		server_consume(server, input, kept + (size_t)count);
 }

@@ -132,15 +132,14 @@ static bool server_send_query(struct server *server, const char *sql, server_tas
 	assert(!server->task);
 	free(server->task_error);
 	server->task_error = NULL;
+	server->task_failed = false;
 	server->task = done;
 	statement_drop(&server->worker->statements, server->unnamed);
 	server->unnamed = NULL;
 	server->unnamed_unknown = false;
 	server->aligned = false;
 	pg_build_query(&out, sql);
-	bool sent = !out.failed && stream_write(&server->stream, out.data, out.length);
-	pg_buffer_clear(&out);
-	return sent;
+	return stream_send(&server->stream, &out);
 }
 
 bool server_run(struct server *server, const char *sql, server_task_done *done)
@@ -182,27 +181,35 @@ const struct params *server_tracked(const struct config *config, const struct pa
 	return made;
 }
 
-/* Replaces a held set by another; NULL (no memory) leaves it as it is. */
-static void replace_params(const struct params **held, const struct params *made)
+/* Puts a parameter into a held set. False: no memory, and it is as it was. */
+static bool change_params(const struct params **held, const char *name, const char *value)
 {
+	const char *known = params_find(*held, name);
+
+	if (known && strcmp(known, value) == 0)
+		return true;
+	const struct params *made = params_with(*held, name, value);
 	if (!made)
-		return;
+		return false;
 	params_drop(*held);
 	*held = made;
+	return true;
 }
 
-void server_note_parameter(struct server *server, const char *name, const char *value)
+bool server_note_parameter(struct server *server, const char *name, const char *value)
 {
-	const char *known = params_find(server->reported, name);
-
-	if (!known || strcmp(known, value) != 0)
-		replace_params(&server->reported, params_with(server->reported, name, value));
+	if (!change_params(&server->reported, name, value))
+		return false;
 	if (server->login || (!server_tracks(server->worker->config, name) && !params_find(server->params, name)))
-		return;
-	replace_params(&server->params, params_with(server->params, name, value));
+		return true;
+	if (!change_params(&server->params, name, value))
+		return false;
 	/* The client did it itself: from now on it wants it so. */
-	if (server->client && !server->task)
-		replace_params(&server->client->params, params_hold(server->params));
+	if (server->client && !server->task) {
+		params_drop(server->client->params);
+		server->client->params = params_hold(server->params);
+	}
+	return true;
 }
 
 static void copy_cut(char *out, size_t out_bytes, const char *text)

@@ -56,11 +56,12 @@ struct server {
 	struct statement *unnamed;     /* held; its unnamed statement; NULL: none, or not known */
 	struct server_login *login;    /* owned; NULL after login */
 	server_task_done *task;        /* NULL: none under way */
-	struct server_error *task_error; /* owned; what went wrong in the task */
+	struct server_error *task_error; /* owned; what went wrong in the task; NULL: nothing, or no memory for it */
 	struct server_error *farewell;   /* owned; a FATAL error that it sent: it is about to go */
 	struct kept kept;
 	uint32_t passing;        /* bytes of the message under way that are still to come */
 	bool passing_hidden;     /* they are not for the client */
+	bool task_failed;        /* something went wrong in the task */
 	bool params_unknown;     /* somebody ran SET, RESET or DISCARD: what we set may be gone */
 	bool unnamed_unknown;    /* its unnamed statement may be anybody's */
 	bool aligned;            /* its unnamed statement is its client's: what changes one changes the other */
@@ -99,8 +100,9 @@ bool server_run(struct server *server, const char *sql, server_task_done *done);
 /* As server_run with an empty query that finds out where an uncertain conversation stands. */
 bool server_resync(struct server *server, server_task_done *done);
 
-/* A ParameterStatus: keeps reported and, where it is tracked, params. For a linked client its params follow. */
-void server_note_parameter(struct server *server, const char *name, const char *value);
+/* A ParameterStatus: keeps reported and, where it is tracked, params. For a linked client its params follow. False: no memory;
+ * the server must not be used any further. */
+bool server_note_parameter(struct server *server, const char *name, const char *value);
 /* The tracked ones of a set: client_encoding and its kind, and track_extra_parameters. A new hold. */
 const struct params *server_tracked(const struct config *config, const struct params *reported);
 bool server_tracks(const struct config *config, const char *name);

@@ -34,6 +34,7 @@ struct server_login {
 	struct pool_failure failure; /* of the last attempt */
 	char *password;              /* owned; secret; what keys were or will be derived from */
 	struct pg_scram_client scram;
+	bool let_in; /* AuthenticationOk came */
 	bool scram_started;
 	bool scram_proven; /* the server has shown that it knows the password too */
 	struct pg_scram_keys keys;
@@ -145,6 +146,7 @@ static void try_address(struct server *server)
 		pg_scram_client_clear(&login->scram);
 	login->scram_started = false;
 	login->scram_proven = false;
+	login->let_in = false;
 	server->key_bytes = 0;
 	kept_set(&server->kept, NULL, 0);
 
@@ -274,10 +276,9 @@ static void send_startup(struct server *server)
 	pg_startup_put_session(&out, server->shared->user, database_dbname(database, server->shared->database),
 			       pairs.data, pairs.length);
 	/* A failure to write shows when the server's last words are read. */
-	if (!pairs.failed && !out.failed)
-		stream_write(&server->stream, out.data, out.length);
+	out.failed |= pairs.failed;
+	stream_send(&server->stream, &out);
 	pg_buffer_clear(&pairs);
-	pg_buffer_clear(&out);
 }
 
 void server_login_connected(struct server *server)
@@ -298,7 +299,9 @@ void server_login_connected(struct server *server)
 
 static void send_and_clear(struct server *server, struct pg_buffer *out)
 {
-	if (!out->failed)
+	if (out->failed)
+		stream_fail(&server->stream);
+	else
 		stream_write(&server->stream, out->data, out->length);
 	pg_buffer_wipe(out);
 }
@@ -418,8 +421,8 @@ static void send_proof(struct server *server)
 	struct pg_buffer out = PG_BUFFER_EMPTY;
 
 	pg_scram_client_answer(&login->scram, &login->keys, &answer);
-	if (!answer.failed)
-		pg_build_sasl_response(&out, answer.data, answer.length);
+	pg_build_sasl_response(&out, answer.data, answer.length);
+	out.failed |= answer.failed;
 	send_and_clear(server, &out);
 	pg_buffer_wipe(&answer);
 	login->step = LOGIN_TALKING;
@@ -502,6 +505,7 @@ static bool login_authentication(struct server *server, const uint8_t *body, siz
 	}
 	switch (request.code) {
 	case PG_AUTH_OK:
+		server->login->let_in = true;
 		if (!server->login->scram_started || server->login->scram_proven)
 			return true;
 		login_fail_setup(server, "28000", "the server ended SCRAM without proving that it knows the password");
@@ -577,9 +581,11 @@ static bool login_message(struct server *server, uint8_t type, const uint8_t *bo
 	case PG_BACKEND_AUTHENTICATION:
 		return login_authentication(server, body, size);
 	case PG_BACKEND_PARAMETER_STATUS:
-		if (pg_parse_parameter_status(body, size, &status) == PG_OK)
-			server_note_parameter(server, status.name, status.value);
-		return true;
+		if (pg_parse_parameter_status(body, size, &status) != PG_OK ||
+		    server_note_parameter(server, status.name, status.value))
+			return true;
+		server_login_fail(server, "53200", "out of memory");
+		return false;
 	case PG_BACKEND_CANCEL_KEY:
 		login_cancel_key(server, body, size);
 		return true;
@@ -589,6 +595,10 @@ static bool login_message(struct server *server, uint8_t type, const uint8_t *bo
 	case PG_BACKEND_ERROR:
 		return login_error(server, body, size);
 	case PG_BACKEND_READY:
+		if (!server->login->let_in) {
+			login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in");
+			return false;
+		}
 		server->login->step = LOGIN_DONE;
 		return true;
 	default:
@@ -648,14 +658,16 @@ void server_login_finish(struct server *server)
 	const char *connect_query = login->database->own.connect_query;
 	char name[SERVER_PRINT_BYTES];
 
-	server->login = NULL;
 	const struct params *tracked = server_tracked(login->config, server->reported);
-	if (tracked) {
-		params_drop(server->params);
-		params_drop(server->defaults);
-		server->params = tracked;
-		server->defaults = params_hold(tracked);
+	if (!tracked) {
+		server_login_fail(server, "53200", "out of memory");
+		return;
 	}
+	server->login = NULL;
+	params_drop(server->params);
+	params_drop(server->defaults);
+	server->params = tracked;
+	server->defaults = params_hold(tracked);
 	server_print(server, name, sizeof(name));
 	log_info("server %llu %s: opened", (unsigned long long)server->id, name);
 	pools_note_server(server->shared, server->reported);

@@ -185,6 +185,22 @@ bool stream_write(struct stream *stream, const void *data, size_t size)
 	return true;
 }
 
+void stream_fail(struct stream *stream)
+{
+	stream->error = ENOMEM;
+	stream_fail_write(stream);
+}
+
+bool stream_send(struct stream *stream, struct pg_buffer *out)
+{
+	bool sent = !out->failed && stream_write(stream, out->data, out->length);
+
+	if (out->failed)
+		stream_fail(stream);
+	pg_buffer_clear(out);
+	return sent;
+}
+
 bool stream_flush(struct stream *stream)
 {
 	if (stream->write_failed)

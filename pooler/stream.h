@@ -20,6 +20,7 @@
 #include <sys/types.h>
 
 #include "pooler/address.h"
+#include "protocol/buffer.h"
 
 struct stream;
 
@@ -80,6 +81,11 @@ ssize_t stream_read(struct stream *stream, void *data, size_t size);
 /* Sends, and keeps in the backlog what the kernel does not take. False: a write failed, now or earlier (also when no memory
  * was left for the backlog: ENOMEM). Reading is then on, so that the event that follows tells the owner. */
 bool stream_write(struct stream *stream, const void *data, size_t size);
+/* Sends what was built, and empties the buffer. What could not be built for want of memory fails the stream. The same
+ * answer. */
+bool stream_send(struct stream *stream, struct pg_buffer *out);
+/* As if a write had failed for want of memory: nothing is sent any more, and nothing more is read than the end. */
+void stream_fail(struct stream *stream);
 /* Sends from the backlog. False: failed. */
 bool stream_flush(struct stream *stream);
 static inline bool stream_is_blocked(const struct stream *stream)
