@@ -197,9 +197,9 @@ static void cancel_find(struct worker *worker, uint32_t slot, uint32_t secret, c
 		return;
 	}
 	if (client->state == CLIENT_WAITING && !client->login) {
-		link_refuse_waiting(client, &(struct pg_report){ "ERROR", "57014",
-								 "canceling statement due to user request",
-								 "The client was waiting for a server connection.", NULL });
+		link_refuse_waiting(client,
+				    &(struct pg_report){ "ERROR", "57014", "canceling statement due to user request",
+							 "The client was waiting for a server connection.", NULL });
 		carrier_done(worker, carrier);
 		return;
 	}

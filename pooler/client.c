@@ -25,8 +25,8 @@ static const unsigned allowed_from[CLIENT_STATES] = {
 };
 
 static const char *const names[CLIENT_STATES] = {
-	[CLIENT_STARTUP] = "startup", [CLIENT_TLS] = "tls",	    [CLIENT_AUTH] = "auth",
-	[CLIENT_IDLE] = "idle",	      [CLIENT_WAITING] = "waiting", [CLIENT_ACTIVE] = "active",
+	[CLIENT_STARTUP] = "startup", [CLIENT_TLS] = "tls",         [CLIENT_AUTH] = "auth",
+	[CLIENT_IDLE] = "idle",       [CLIENT_WAITING] = "waiting", [CLIENT_ACTIVE] = "active",
 	[CLIENT_CONSOLE] = "console", [CLIENT_CLOSING] = "closing",
 };
 
@@ -34,8 +34,8 @@ struct client *client_create(struct worker *worker, int fd, const struct peer *p
 {
 	struct client *client = calloc(1, sizeof(*client));
 
-	if (!client || !handles_take(&worker->clients, client, &client->waiter.handle.slot,
-				     &client->waiter.handle.generation)) {
+	if (!client ||
+	    !handles_take(&worker->clients, client, &client->waiter.handle.slot, &client->waiter.handle.generation)) {
 		free(client);
 		close(fd);
 		return NULL;
@@ -86,7 +86,8 @@ void client_bury(struct worker *worker)
 /* A broken invariant: the process must not go on, and says who it was. */
 static __attribute__((noreturn)) void refuse_move(const struct client *client, enum client_state state)
 {
-	log_fatal("client %llu must not go from %s to %s", (unsigned long long)client->id, names[client->state], names[state]);
+	log_fatal("client %llu must not go from %s to %s", (unsigned long long)client->id, names[client->state],
+		  names[state]);
 	log_close(USEC_PER_SEC);
 	abort();
 }

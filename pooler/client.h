@@ -49,11 +49,11 @@ struct client {
 	struct server *server;      /* assigned by link.c only */
 	struct shared_pool *shared; /* counted; NULL before login */
 	struct pool_waiter waiter;
-	const struct params *params;  /* held; wanted in force */
-	struct statement *unnamed;    /* held; its unnamed statement */
-	struct client_login *login;   /* owned; NULL after the welcome */
-	char *user;                   /* owned */
-	char *database;               /* owned: as the client named it */
+	const struct params *params; /* held; wanted in force */
+	struct statement *unnamed;   /* held; its unnamed statement */
+	struct client_login *login;  /* owned; NULL after the welcome */
+	char *user;                  /* owned */
+	char *database;              /* owned: as the client named it */
 	struct kept kept;
 	uint32_t passing; /* bytes of the message under way that are still to come */
 	uint32_t secret;  /* of its cancel key */
@@ -71,7 +71,7 @@ struct client {
 	bool leaving;           /* it has hung up or must go; torn down at the end of the event */
 	struct peer peer;
 	uint64_t id;
-	uint64_t connected_us;  /* monotonic */
+	uint64_t connected_us; /* monotonic */
 	uint64_t state_since_us;
 	uint64_t query_since_us; /* 0: no query under way */
 	uint64_t xact_since_us;  /* 0: no transaction under way */

@@ -23,7 +23,7 @@ struct client_auth {
 	enum auth_type method;
 	const struct config *config; /* held */
 	const struct user *user;     /* borrowed from config; NULL: unknown */
-	char *password;              /* owned; secret; a plain password: the list's, the client's own, or a made up one */
+	char *password; /* owned; secret; a plain password: the list's, the client's own, or a made up one */
 	uint8_t md5_salt[4];
 	struct pg_scram_server scram;
 	struct pg_scram_secret secret;
@@ -48,7 +48,8 @@ static void invent(const char *purpose, const char *name, uint8_t out[32])
 
 	pthread_once(&process_secret_once, make_process_secret);
 	snprintf(text, sizeof(text), "%s:%s", purpose, name);
-	HMAC(EVP_sha256(), process_secret, sizeof(process_secret), (const unsigned char *)text, strlen(text), out, &bytes);
+	HMAC(EVP_sha256(), process_secret, sizeof(process_secret), (const unsigned char *)text, strlen(text), out,
+	     &bytes);
 }
 
 static void free_secret(char *secret)

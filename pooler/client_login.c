@@ -210,8 +210,8 @@ static void begin_session(struct client *client, const struct pg_startup *startu
 	char message[120];
 
 	if (startup->major != 3) {
-		snprintf(message, sizeof(message), "unsupported frontend protocol %u.%u: pgweir supports 3.0", startup->major,
-			 startup->minor);
+		snprintf(message, sizeof(message), "unsupported frontend protocol %u.%u: pgweir supports 3.0",
+			 startup->major, startup->minor);
 		refuse(client, "0A000", message, NULL);
 		return;
 	}
@@ -223,8 +223,8 @@ static void begin_session(struct client *client, const struct pg_startup *startu
 	if (!client->leaving)
 		client->user = copy_name(client, facts.user, "user");
 	if (!client->leaving)
-		client->database = copy_name(client, facts.database && *facts.database ? facts.database : facts.user,
-					     "database");
+		client->database =
+			copy_name(client, facts.database && *facts.database ? facts.database : facts.user, "database");
 	if (!client->leaving && facts.replication)
 		refuse(client, "0A000", "replication connections are not supported by pgweir",
 		       "Connect to the server itself for replication.");
@@ -352,8 +352,7 @@ static void enter_console(struct client *client)
 
 	client->admin = config_user_is_admin(config, client->user) || client_auth_is_own_user(client);
 	if (!client->admin && !config_user_is_stats(config, client->user)) {
-		refuse(client, "42501", "this user may not use the console",
-		       "Name it in admin_users or stats_users.");
+		refuse(client, "42501", "this user may not use the console", "Name it in admin_users or stats_users.");
 		return;
 	}
 	client->params = params_hold(client->login->asked);

@@ -30,8 +30,8 @@ static void login_timeouts(struct worker *worker, enum client_state state)
 		if (!is_over(limit_us, client->state_since_us, worker->now_us))
 			return;
 		link_leave(client,
-			   &(struct pg_report){ "FATAL", "57014", "the login took longer than client_login_timeout", NULL,
-						NULL },
+			   &(struct pg_report){ "FATAL", "57014", "the login took longer than client_login_timeout",
+						NULL, NULL },
 			   "client_login_timeout");
 	}
 }
@@ -80,8 +80,9 @@ static void refuse_waiter(struct worker *worker, struct client *client)
 
 	pools_get_failure(shared, &failure);
 	describe_holder(worker, shared, holder, sizeof(holder));
-	snprintf(message, sizeof(message), "no server connection became free for %s/%s within query_wait_timeout (%.1f s)",
-		 shared->database, shared->user, (double)(worker->now_us - client->waiter.since_us) / 1e6);
+	snprintf(message, sizeof(message),
+		 "no server connection became free for %s/%s within query_wait_timeout (%.1f s)", shared->database,
+		 shared->user, (double)(worker->now_us - client->waiter.since_us) / 1e6);
 	snprintf(detail, sizeof(detail),
 		 "pool_size is %u: %u in use, %u idle, %u being opened, %u being closed; %u clients wait.%s%s%s",
 		 counts.size, counts.busy, counts.idle, counts.opening, counts.closing, counts.waiting, holder,
@@ -102,8 +103,7 @@ static void wait_timeouts(struct worker *worker)
 		const struct database *database = config_find_database(config, client->shared->database);
 		uint64_t limit_us = database ? config_query_wait_timeout_us(config, database, client->user)
 					     : config->settings.query_wait_timeout_us;
-		if (is_over(limit_us, client->waiter.since_us, worker->now_us) &&
-		    client->waiter.waiting == POOL_QUEUED)
+		if (is_over(limit_us, client->waiter.since_us, worker->now_us) && client->waiter.waiting == POOL_QUEUED)
 			refuse_waiter(worker, client);
 	}
 }

@@ -15,7 +15,8 @@
 #include "pooler/relay.h"
 #include "pooler/server_login.h"
 
-static const struct pg_report shutting_down = { "FATAL", "57P01", "the connection pooler is shutting down", NULL, NULL };
+static const struct pg_report shutting_down = { "FATAL", "57P01", "the connection pooler is shutting down", NULL,
+						NULL };
 
 /* The only two assignments of their kind. */
 static void pair(struct client *client, struct server *server)
@@ -74,8 +75,9 @@ static void params_refused(struct client *client, const struct server_error *err
 {
 	link_leave(client,
 		   &(struct pg_report){ "FATAL", error->sqlstate, error->message, error->detail,
-					error->hint[0] ? error->hint
-						       : "It is one of the session parameters that this client asked for." },
+					error->hint[0]
+						? error->hint
+						: "It is one of the session parameters that this client asked for." },
 		   "its session parameters were refused by the server");
 }
 
@@ -191,8 +193,7 @@ void link_request(struct client *client)
 		client->leaving = true;
 		return;
 	}
-	struct pool_decision decision =
-		pool_acquire(&client->shared->pool, &client->waiter, client->worker->now_us);
+	struct pool_decision decision = pool_acquire(&client->shared->pool, &client->waiter, client->worker->now_us);
 	follow(client, &decision);
 }
 

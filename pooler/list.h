@@ -16,10 +16,11 @@ struct list {
 };
 
 /* The structure that holds `node` as its member `member`. */
-#define list_entry(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define list_entry(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 /* Walks the list; the body may remove `it` but nothing else. `spare` is a second struct list pointer. */
-#define list_each(it, spare, head) for ((it) = (head)->next, (spare) = (it)->next; (it) != (head); (it) = (spare), (spare) = (it)->next)
+#define list_each(it, spare, head) \
+	for ((it) = (head)->next, (spare) = (it)->next; (it) != (head); (it) = (spare), (spare) = (it)->next)
 
 static inline void list_init(struct list *list)
 {

@@ -9,10 +9,10 @@
 #include "pooler/hash.h"
 
 struct params {
-	UT_hash_handle hh;  /* shared: table_lock; the key is the text */
+	UT_hash_handle hh; /* shared: table_lock; the key is the text */
 	atomic_uint holders;
 	size_t text_bytes;
-	char *text;         /* owned: name NUL value NUL ... in the order of names */
+	char *text; /* owned: name NUL value NUL ... in the order of names */
 	size_t count;
 	struct param pairs[]; /* point into text */
 };
@@ -286,7 +286,7 @@ void params_put_sql(const struct params *have, const struct params *want, bool f
 
 	/* Both are in the order of names: one walk finds what is only here, only there, or different. */
 	while (h < have->count || w < want->count) {
-		int order = h == have->count ? 1
+		int order = h == have->count   ? 1
 			    : w == want->count ? -1
 					       : strcasecmp(have->pairs[h].name, want->pairs[w].name);
 		if (order < 0) {

@@ -454,8 +454,8 @@ void pool_renew(struct pool *pool)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->epoch++;
-	pool->counts.outdated = pool->counts.opening - pool->reserved + pool->counts.idle + pool->counts.busy +
-				pool->counts.closing;
+	pool->counts.outdated =
+		pool->counts.opening - pool->reserved + pool->counts.idle + pool->counts.busy + pool->counts.closing;
 	end_back_off(pool);
 	pthread_mutex_unlock(&pool->lock);
 }

@@ -14,7 +14,7 @@ struct pool_policy {
 	uint32_t min_size;        /* kept open, at most size */
 	uint64_t lifetime_us;     /* a member older than this is retired when it is free; 0: never */
 	uint64_t idle_timeout_us; /* a member idle for longer is retired, down to min_size; 0: never */
-	uint64_t retry_us;        /* longest pause between attempts to open while they fail: 100 ms at first, then doubled */
+	uint64_t retry_us; /* longest pause between attempts to open while they fail: 100 ms at first, then doubled */
 };
 
 #endif

@@ -30,7 +30,7 @@ struct pool_entry {
 
 static pthread_mutex_t table_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct pool_entry *table; /* shared: table_lock */
-static uint64_t last_id;	 /* shared: table_lock */
+static uint64_t last_id;         /* shared: table_lock */
 
 /* ---- the table ---- */
 

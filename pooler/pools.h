@@ -27,10 +27,10 @@
 
 /* Why a server could not be had, for those who wait. */
 struct pool_failure {
-	char sqlstate[6];  /* "" when nothing failed lately */
+	char sqlstate[6]; /* "" when nothing failed lately */
 	char message[400];
 	char detail[400];
-	bool by_server;    /* the server said so itself: an ErrorResponse at login */
+	bool by_server; /* the server said so itself: an ErrorResponse at login */
 	uint64_t at_us;
 };
 
@@ -44,7 +44,7 @@ struct shared_pool {
 	uint64_t id;
 	atomic_uint users; /* clients and servers that point here */
 	atomic_bool disabled;
-	atomic_bool failing; /* the last login failed, and the server itself said why: failure */
+	atomic_bool failing;  /* the last login failed, and the server itself said why: failure */
 	atomic_bool draining; /* somebody waits for busy members to come back: PAUSE, WAIT_CLOSE */
 	_Atomic uint64_t unused_since_us;
 

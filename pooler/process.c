@@ -225,8 +225,8 @@ static void on_signal(struct ev_loop *loop, ev_signal *watcher, int revents)
 		process_stop(process, process->stop == WORKER_RUNS ? WORKER_WAITS_FOR_CLIENTS : WORKER_STOPS_NOW);
 		break;
 	case SIGINT:
-		process_stop(process, process->stop < WORKER_WAITS_FOR_SERVERS ? WORKER_WAITS_FOR_SERVERS
-									       : WORKER_STOPS_NOW);
+		process_stop(process,
+			     process->stop < WORKER_WAITS_FOR_SERVERS ? WORKER_WAITS_FOR_SERVERS : WORKER_STOPS_NOW);
 		break;
 	default:
 		process_stop(process, WORKER_STOPS_NOW);
@@ -254,7 +254,7 @@ static uint64_t descriptors_wanted(const struct config *config)
 
 	for (size_t i = 0; i < config->database_count; i++)
 		wanted += config->databases[i].own.given & OWN_POOL_SIZE ? config->databases[i].own.pool_size
-									  : config->settings.default_pool_size;
+									 : config->settings.default_pool_size;
 	return wanted;
 }
 
@@ -317,8 +317,8 @@ static bool open_listener(struct process *process)
 {
 	char error[512];
 
-	process->listener = listener_open(process->loop, &process->config->settings, on_accepted, process, error,
-					  sizeof(error));
+	process->listener =
+		listener_open(process->loop, &process->config->settings, on_accepted, process, error, sizeof(error));
 	if (!process->listener) {
 		log_fatal("%s", error);
 		return false;

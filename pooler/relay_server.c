@@ -385,7 +385,8 @@ static void server_readable(struct server *server)
 	if (count == STREAM_AGAIN)
 		return;
 	if (count < 0)
-		server_ended(server, count == STREAM_FAILED || server->stream.error == ENOMEM ? server->stream.error : 0);
+		server_ended(server,
+			     count == STREAM_FAILED || server->stream.error == ENOMEM ? server->stream.error : 0);
 	else
 		server_consume(server, input, kept + (size_t)count);
 }

@@ -25,7 +25,7 @@ static const unsigned allowed_from[SERVER_STATES] = {
 };
 
 static const char *const names[SERVER_STATES] = {
-	[SERVER_CONNECTING] = "connecting", [SERVER_IDLE] = "idle",	[SERVER_ACTIVE] = "active",
+	[SERVER_CONNECTING] = "connecting", [SERVER_IDLE] = "idle",     [SERVER_ACTIVE] = "active",
 	[SERVER_RESETTING] = "resetting",   [SERVER_MOVING] = "moving", [SERVER_CLOSING] = "closing",
 };
 
@@ -99,7 +99,8 @@ void server_bury(struct worker *worker)
 /* A broken invariant: the process must not go on, and says who it was. */
 static __attribute__((noreturn)) void refuse_move(const struct server *server, enum server_state state)
 {
-	log_fatal("server %llu must not go from %s to %s", (unsigned long long)server->id, names[server->state], names[state]);
+	log_fatal("server %llu must not go from %s to %s", (unsigned long long)server->id, names[server->state],
+		  names[state]);
 	log_close(USEC_PER_SEC);
 	abort();
 }

@@ -45,36 +45,36 @@ struct server {
 	struct stream stream;
 	struct list node; /* in worker->server_states */
 	struct worker *worker;
-	struct client *client; /* assigned by link.c only */
+	struct client *client;      /* assigned by link.c only */
 	struct shared_pool *shared; /* counted */
 	struct pool_member member;
 	struct pg_flow flow;
 	struct pending_queue pending;
-	const struct params *params;   /* held; in force, as far as we track them */
-	const struct params *defaults; /* held; the tracked ones right after login */
-	const struct params *reported; /* held; all that it reported */
-	struct statement *unnamed;     /* held; its unnamed statement; NULL: none, or not known */
-	struct server_login *login;    /* owned; NULL after login */
-	server_task_done *task;        /* NULL: none under way */
+	const struct params *params;     /* held; in force, as far as we track them */
+	const struct params *defaults;   /* held; the tracked ones right after login */
+	const struct params *reported;   /* held; all that it reported */
+	struct statement *unnamed;       /* held; its unnamed statement; NULL: none, or not known */
+	struct server_login *login;      /* owned; NULL after login */
+	server_task_done *task;          /* NULL: none under way */
 	struct server_error *task_error; /* owned; what went wrong in the task; NULL: nothing, or no memory for it */
 	struct server_error *farewell;   /* owned; a FATAL error that it sent: it is about to go */
 	struct kept kept;
-	uint32_t passing;        /* bytes of the message under way that are still to come */
-	bool passing_hidden;     /* they are not for the client */
-	bool task_failed;        /* something went wrong in the task */
-	bool params_unknown;     /* somebody ran SET, RESET or DISCARD: what we set may be gone */
-	bool unnamed_unknown;    /* its unnamed statement may be anybody's */
-	bool aligned;            /* its unnamed statement is its client's: what changes one changes the other */
-	bool dirty;              /* served a session: wants the reset query */
-	bool reset_done;         /* in RESETTING: it has had it */
-	bool cancel_sent;        /* in RESETTING: its query was asked to end, or is to run to its end */
-	bool farewell_passed;    /* the client has seen it */
-	bool doomed;             /* must not be used again once its work is done: KILL, RECONNECT */
-	bool retired;            /* the pool counts it as closing */
-	bool removed;            /* left the pool */
+	uint32_t passing;     /* bytes of the message under way that are still to come */
+	bool passing_hidden;  /* they are not for the client */
+	bool task_failed;     /* something went wrong in the task */
+	bool params_unknown;  /* somebody ran SET, RESET or DISCARD: what we set may be gone */
+	bool unnamed_unknown; /* its unnamed statement may be anybody's */
+	bool aligned;         /* its unnamed statement is its client's: what changes one changes the other */
+	bool dirty;           /* served a session: wants the reset query */
+	bool reset_done;      /* in RESETTING: it has had it */
+	bool cancel_sent;     /* in RESETTING: its query was asked to end, or is to run to its end */
+	bool farewell_passed; /* the client has seen it */
+	bool doomed;          /* must not be used again once its work is done: KILL, RECONNECT */
+	bool retired;         /* the pool counts it as closing */
+	bool removed;         /* left the pool */
 	enum server_state state;
-	uint32_t cancels;        /* requests on their way to it: it must not serve anybody else before they have landed */
-	uint32_t process_id;     /* of the backend; 0: it did not say */
+	uint32_t cancels;    /* requests on their way to it: it must not serve anybody else before they have landed */
+	uint32_t process_id; /* of the backend; 0: it did not say */
 	uint8_t key[32];
 	uint8_t key_bytes;
 	union address address;

@@ -75,7 +75,7 @@ struct worker {
 	struct mailbox mailbox;
 	struct crew *crew; /* borrowed */
 	uint16_t index;
-	uint64_t now_us; /* when the loop woke up last */
+	uint64_t now_us;             /* when the loop woke up last */
 	const struct config *config; /* held */
 	struct handles clients;
 	struct handles servers;

@@ -43,7 +43,8 @@ static void after_waiting(struct ev_loop *loop)
 /* ---- stopping ---- */
 
 static const struct pg_report going_down = { "FATAL", "57P01",
-					     "terminating connection: the connection pooler is shutting down", NULL, NULL };
+					     "terminating connection: the connection pooler is shutting down", NULL,
+					     NULL };
 
 static void leave_all(struct worker *worker, enum client_state state)
 {

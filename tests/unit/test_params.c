@@ -88,8 +88,9 @@ START_TEST(sql_says_only_what_differs)
 	const struct params *want = make("b", "3", "c", "4");
 
 	expect_sql(have, have, false, "");
-	expect_sql(have, want, false,
-		   "RESET \"a\";SELECT pg_catalog.set_config('b','3',false);SELECT pg_catalog.set_config('c','4',false);");
+	expect_sql(
+		have, want, false,
+		"RESET \"a\";SELECT pg_catalog.set_config('b','3',false);SELECT pg_catalog.set_config('c','4',false);");
 	expect_sql(have, have, true,
 		   "SELECT pg_catalog.set_config('a','1',false);SELECT pg_catalog.set_config('b','2',false);");
 	params_drop(have);
