@@ -15,19 +15,29 @@ struct letter {
 	struct pool_failure failure;
 };
 
-/* Letters are a few hundred bytes and rare. A process that cannot have them cannot keep its promises to those who wait. */
+/* NULL: no memory. */
 static struct letter *letter_create(struct shared_pool *shared, void (*deliver)(void *, struct mail *))
 {
 	struct letter *letter = calloc(1, sizeof(*letter));
 
-	if (!letter) {
-		log_fatal("out of memory for a letter between workers");
-		abort();
-	}
+	if (!letter)
+		return NULL;
 	letter->mail.deliver = deliver;
 	letter->shared = shared;
 	pools_hold(shared);
 	return letter;
+}
+
+/* Letters are a few hundred bytes and rare. A process that cannot have one with a server in it, or for it, cannot keep its
+ * promises to those who wait. */
+static struct letter *letter_must(struct shared_pool *shared, void (*deliver)(void *, struct mail *))
+{
+	struct letter *letter = letter_create(shared, deliver);
+
+	if (letter)
+		return letter;
+	log_fatal("out of memory for a letter between workers");
+	abort();
 }
 
 static void letter_free(struct letter *letter, struct worker *worker)
@@ -67,7 +77,7 @@ static void deliver_ask(void *owner, struct mail *mail)
 void letter_send_ask(struct crew *crew, struct shared_pool *shared, const struct pool_handle *member,
 		     const struct pool_handle *waiter)
 {
-	struct letter *letter = letter_create(shared, deliver_ask);
+	struct letter *letter = letter_must(shared, deliver_ask);
 
 	letter->member = *member;
 	letter->waiter = *waiter;
@@ -88,7 +98,7 @@ static void deliver_server(void *owner, struct mail *mail)
 
 void letter_send_server(struct server *server, const struct pool_handle *waiter)
 {
-	struct letter *letter = letter_create(server->shared, deliver_server);
+	struct letter *letter = letter_must(server->shared, deliver_server);
 
 	letter->waiter = *waiter;
 	letter->server = server;
@@ -109,6 +119,11 @@ void letter_refuse_everywhere(struct crew *crew, struct shared_pool *shared, con
 {
 	for (unsigned i = 0; i < crew->worker_count; i++) {
 		struct letter *letter = letter_create(shared, deliver_refuse);
+		if (!letter) {
+			log_error("out of memory: clients of %s/%s wait on for a server that refuses logins", shared->database,
+				  shared->user);
+			return;
+		}
 		letter->failure = *failure;
 		letter_post(crew, i, letter);
 	}

@@ -181,29 +181,26 @@ void pools_drop(struct shared_pool *shared, uint64_t now_us)
 	atomic_fetch_sub(&shared->users, 1);
 }
 
+/* The one before is held until its successor is: what has users stays in the table, so the walk needs no list of its own.
+ * `each` runs without the lock: it may take others. */
 void pools_each(bool (*each)(struct shared_pool *shared, void *context), void *context)
 {
-	size_t count = 0;
-	struct shared_pool **list = NULL;
-	struct pool_entry *it, *spare;
-
-	/* A list of them first: `each` may take other locks. */
 	pthread_mutex_lock(&table_lock);
-	list = malloc((HASH_COUNT(table) + 1) * sizeof(*list));
-	if (list)
-		HASH_ITER(hh, table, it, spare) {
-			atomic_fetch_add(&it->shared.users, 1);
-			list[count++] = &it->shared;
-		}
+	struct pool_entry *it = table;
+	if (it)
+		atomic_fetch_add(&it->shared.users, 1);
 	pthread_mutex_unlock(&table_lock);
 
-	bool more = true;
-	for (size_t i = 0; i < count; i++) {
-		if (more)
-			more = each(list[i], context);
-		atomic_fetch_sub(&list[i]->users, 1);
+	while (it) {
+		bool more = each(&it->shared, context);
+		pthread_mutex_lock(&table_lock);
+		struct pool_entry *next = more ? it->hh.next : NULL;
+		if (next)
+			atomic_fetch_add(&next->shared.users, 1);
+		atomic_fetch_sub(&it->shared.users, 1);
+		pthread_mutex_unlock(&table_lock);
+		it = next;
 	}
-	free(list);
 }
 
 size_t pools_count(void)

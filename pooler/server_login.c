@@ -323,6 +323,15 @@ static char *find_password(struct server *server, const char **md5_secret)
 	return pools_get_client_password(server->shared);
 }
 
+/* There is one in the configuration. */
+static bool has_password(const struct server *server)
+{
+	const struct server_login *login = server->login;
+	const struct user *user = users_find(login->config->users, server->shared->user);
+
+	return login->database->conninfo.password || (user && user->kind == USER_SECRET_PLAIN);
+}
+
 /* False: the login has failed. */
 static bool need_password(struct server *server, const char *method)
 {
@@ -333,6 +342,10 @@ static bool need_password(struct server *server, const char *method)
 		server->login->password = find_password(server, &md5_secret);
 	if (server->login->password)
 		return true;
+	if (has_password(server)) {
+		server_login_fail(server, "53200", "out of memory");
+		return false;
+	}
 	snprintf(message, sizeof(message),
 		 "the server asks user \"%s\" for a password (%s), and there is none: give one in conninfo, or a plain one in "
 		 "auth_file",
