@@ -151,8 +151,12 @@ $(BUILD)/tests/fuzz/fuzz_%: $(BUILD)/tests/fuzz/fuzz_%.o $(fuzz_main) $(BUILD)/l
 	$(call say,LD)$(CC) $(link_flags) $(if $(fuzz_main),,-fsanitize=fuzzer) -o $@ $^ $(libraries)
 # Whole workers without threads, whose time stands still.
 lone_objects = $(BUILD)/tests/fuzz/lone_worker.o $(BUILD)/tests/fuzz/lone_login.o
-$(BUILD)/tests/fuzz/fuzz_client: $(lone_objects)
-$(BUILD)/tests/fuzz/fuzz_client: link_flags += -Wl,--wrap=clock_gettime,--wrap=keys_derive
+lone_links = $(BUILD)/tests/fuzz/fuzz_client $(BUILD)/tests/unit/test_allocation
+$(lone_links): $(lone_objects)
+$(lone_links): link_flags += -Wl,--wrap=clock_gettime,--wrap=keys_derive
+# Allocations that fail when the test wants it.
+$(BUILD)/tests/unit/test_allocation: link_flags += -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=posix_memalign \
+	-Wl,--wrap=strdup,--wrap=strndup,--wrap=free
 
 run: all
 	@tests/support/run.sh $(BUILD)

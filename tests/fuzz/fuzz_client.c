@@ -28,17 +28,18 @@
 
 /* ---- settings ---- */
 
-static const char users_text[] = "\"joe\" \"secret\"\n"
-				 "\"ann\" \"md5d41d8cd98f00b204e9800998ecf8427e\"\n"
-				 "\"bob\" \"SCRAM-SHA-256$1:MDEyMzQ1Njc4OWFiY2RlAA==$"
-				 "WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n"
-				 "\"eve\" \"\"\n";
+static const char users_text[] =
+	"\"joe\" \"secret\"\n"
+	"\"ann\" \"md5d41d8cd98f00b204e9800998ecf8427e\"\n"
+	"\"bob\" \"SCRAM-SHA-256$1:MDEyMzQ1Njc4OWFiY2RlAA==$"
+	"WG5d8oPm3OtcPnkdi4Uo7BkeZkBFzpcXkuLmtbsT4qY=:wfPLwcE6nTWhTAmQ7tl2KeoiWGPlZqQxSrmfPwDl2dU=\"\n"
+	"\"eve\" \"\"\n";
 
 /* The first byte of the input. */
 #define FIRST_MODE 0x03u
 #define FIRST_AUTH 0x0cu
-#define FIRST_LOGS_IN 0x10u /* the servers */
-#define FIRST_ANSWERS 0x20u /* the servers */
+#define FIRST_LOGS_IN 0x10u  /* the servers */
+#define FIRST_ANSWERS 0x20u  /* the servers */
 #define FIRST_CLIENT_0 0x40u /* has sent its startup packet */
 #define FIRST_CLIENT_1 0x80u
 /* The second. */
@@ -63,15 +64,16 @@ static const struct config *config_of(unsigned first, unsigned second)
 	if (made[index])
 		return made[index];
 	memory_file_open(&users, users_text, strlen(users_text));
-	snprintf(text, sizeof(text),
-		 "auth_type = \"%s\"; auth_file = \"%s\"; pool_mode = \"%s\"; default_pool_size = 2; max_client_conn = 3;\n"
-		 "server_reset_query_always = %s; admin_users = [ \"joe\" ]; stats_users = [ \"ann\" ]; workers = %u;\n"
-		 "scram_iterations = 1;\n"
-		 "databases = ( { name = \"app\"; conninfo = \"host=%s dbname=app\"; },\n"
-		 "              { name = \"query\"; conninfo = \"host=%s dbname=app\"; connect_query = \"SELECT 2\"; },\n"
-		 "              { name = \"*\"; conninfo = \"host=%s password=secret\"; pool_size = 1; } );\n",
-		 auths[auth], users.path, modes[mode], mode == 3 ? "true" : "false", workers, lone_host(), lone_host(),
-		 lone_host());
+	snprintf(
+		text, sizeof(text),
+		"auth_type = \"%s\"; auth_file = \"%s\"; pool_mode = \"%s\"; default_pool_size = 2; max_client_conn = 3;\n"
+		"server_reset_query_always = %s; admin_users = [ \"joe\" ]; stats_users = [ \"ann\" ]; workers = %u;\n"
+		"scram_iterations = 1;\n"
+		"databases = ( { name = \"app\"; conninfo = \"host=%s dbname=app\"; },\n"
+		"              { name = \"query\"; conninfo = \"host=%s dbname=app\"; connect_query = \"SELECT 2\"; },\n"
+		"              { name = \"*\"; conninfo = \"host=%s password=secret\"; pool_size = 1; } );\n",
+		auths[auth], users.path, modes[mode], mode == 3 ? "true" : "false", workers, lone_host(), lone_host(),
+		lone_host());
 	made[index] = lone_config(text);
 	memory_file_close(&users);
 	return made[index];
@@ -84,7 +86,10 @@ struct canned {
 	const char *body;
 	size_t bytes;
 };
-#define CANNED(type, body) { type, body, sizeof(body) - 1 }
+#define CANNED(type, body) \
+	{ \
+		type, body, sizeof(body) - 1 \
+	}
 
 static const struct canned requests[] = {
 	CANNED('Q', "SELECT 1\0"),
@@ -170,7 +175,7 @@ struct play {
 	struct lone *lone;
 	struct choices choices;
 	bool honest;
-	unsigned server; /* the place of the one that speaks */
+	unsigned server;    /* the place of the one that speaks */
 	size_t first_bytes; /* in use at the beginning */
 };
 

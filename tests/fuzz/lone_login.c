@@ -59,7 +59,8 @@ static void say_first(struct lone_end *end, struct pg_buffer *out)
 	struct lone_scram *scram = scram_create(end);
 
 	pg_scram_client_init(&scram->client, raw_nonce);
-	pg_build_sasl_initial(out, PG_SCRAM_MECHANISM, scram->client.client_first.data, scram->client.client_first.length);
+	pg_build_sasl_initial(out, PG_SCRAM_MECHANISM, scram->client.client_first.data,
+			      scram->client.client_first.length);
 }
 
 static void say_proof(struct lone_end *end, const struct pg_authentication_request *request, struct pg_buffer *out)

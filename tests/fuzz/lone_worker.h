@@ -31,12 +31,12 @@
 struct lone_watch {
 	uint8_t head[8];
 	uint32_t head_bytes;
-	uint32_t left;   /* of the message under way */
+	uint32_t left;                     /* of the message under way */
 	uint8_t body[LONE_BODY_BYTES + 1]; /* how it begins; and a NUL */
 	uint32_t body_bytes;
-	uint8_t type; /* of the last whole message */
-	bool startup; /* the next message has no type byte */
-	bool frames;  /* a whole frame has come */
+	uint8_t type;         /* of the last whole message */
+	bool startup;         /* the next message has no type byte */
+	bool frames;          /* a whole frame has come */
 	uint32_t counts[128]; /* of whole messages, by type */
 };
 
@@ -45,11 +45,11 @@ struct lone_end {
 	bool deaf;  /* does not read for now */
 	bool ended; /* the worker has closed its side */
 	bool is_server;
-	bool cancels; /* a server's: it is a cancel request, not a session */
-	bool mute;    /* a server's: answers nothing by itself */
-	uint8_t status; /* a server's: of its ReadyForQuery */
-	uint8_t key[8]; /* a client's: the body of its BackendKeyData */
-	const char *password; /* a client's: it answers when it is asked for it. NULL: it says nothing by itself */
+	bool cancels;             /* a server's: it is a cancel request, not a session */
+	bool mute;                /* a server's: answers nothing by itself */
+	uint8_t status;           /* a server's: of its ReadyForQuery */
+	uint8_t key[8];           /* a client's: the body of its BackendKeyData */
+	const char *password;     /* a client's: it answers when it is asked for it. NULL: it says nothing by itself */
 	struct lone_scram *scram; /* owned; an exchange under way */
 	struct lone_watch watch;
 };
@@ -64,13 +64,13 @@ struct lone {
 	struct worker workers[LONE_WORKERS];
 	struct lone_end clients[LONE_CLIENTS];
 	struct lone_end servers[LONE_SERVERS];
-	int listen_fd;      /* -1: connections are refused */
-	bool logs_in;       /* the servers answer a startup packet as PostgreSQL would */
-	bool answers;       /* and each request after that */
+	int listen_fd; /* -1: connections are refused */
+	bool logs_in;  /* the servers answer a startup packet as PostgreSQL would */
+	bool answers;  /* and each request after that */
 	enum lone_login login;
 	unsigned server_count; /* that ever connected */
 	unsigned stopped;      /* workers that have said that they have stopped */
-	bool moved; /* something has come in this turn */
+	bool moved;            /* something has come in this turn */
 };
 
 /* Where the servers are, for a conninfo: an abstract unix socket of this process. */
@@ -90,6 +90,8 @@ struct lone_end *lone_connect(struct lone *lone, unsigned index, const struct pe
 void lone_say(struct lone_end *end, const void *data, size_t size);
 void lone_say_buffer(struct lone_end *end, struct pg_buffer *out);
 void lone_hang_up(struct lone_end *end);
+/* Runs each loop once. */
+void lone_run(struct lone *lone);
 /* Runs the loops, and reads what comes out, until nothing moves any more. */
 void lone_turn(struct lone *lone);
 /* Time passes at once; then what is due by it happens. */
