@@ -262,6 +262,8 @@ static void deliver_end(void *owner, struct mail *mail)
 {
 	struct worker *worker = owner;
 
+	/* What was on its way to us when we said that we have stopped: a server for a client that has left. */
+	drop_everything(worker);
 	ev_break(worker->loop, EVBREAK_ALL);
 	free(mail);
 }

@@ -1,0 +1,57 @@
+/* Mistakes that were made once. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+
+#include "tests/support/clock.h"
+#include "tests/support/stage.h"
+
+Suite *regressions_suite(void);
+
+/* Clients that hand the servers from one to the next without a pause, for as long as their pgweir is there. */
+static void start_crowd(struct child *crowd)
+{
+	char program[300], port[16], script[256];
+
+	snprintf(program, sizeof(program), "%s/pgbench", stage.cluster.program);
+	snprintf(port, sizeof(port), "%u", stage.weir.port);
+	snprintf(script, sizeof(script), "%s/script", stage.weir.directory);
+	file_write(script, "SELECT 1;\n");
+	child_start(crowd, (const char *[]){ program, "-n", "-h", "127.0.0.1", "-p", port, "-U", "bench", "-c", "24",
+					     "-T", "60", "-f", script, "app", NULL },
+		    &(struct child_options){ .output = "/dev/null" });
+}
+
+static bool is_crowded(PGconn *console)
+{
+	return atol(weir_show(console, "STATS", "database", "app", "total_query_count")) > 200;
+}
+
+/* A server on its way to another worker belonged to nobody, and was still in its pool when the pools were freed. */
+START_TEST(an_end_with_servers_between_workers)
+{
+	for (int round = 0; round < 8; round++) {
+		struct child crowd;
+		stage_start("transaction", 2, "workers = 4;");
+		PGconn *console = weir_console(&stage.weir);
+		start_crowd(&crowd);
+		ck_assert(eventually(is_crowded(console)));
+		child_signal(&stage.weir.process, SIGQUIT);
+		int status = weir_ended(&stage.weir);
+		ck_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+		PQfinish(console);
+		child_kill(&crowd);
+	}
+}
+END_TEST
+
+Suite *regressions_suite(void)
+{
+	Suite *suite = suite_create("regressions");
+	TCase *tcase = stage_case("regressions", 120);
+
+	tcase_add_test(tcase, an_end_with_servers_between_workers);
+	suite_add_tcase(suite, tcase);
+	return suite;
+}
