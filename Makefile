@@ -111,9 +111,8 @@ $(BUILD)/tests/%.o: tests/%.c | setup-build setup-test
 	$(call say,CC)$(CC) $(compile_flags) $(pkg_cflags) $(check_cflags) -DSOURCE_DIRECTORY='"$(CURDIR)"' -c -o $@ $<
 
 main_flags = -DSUITE=$(patsubst test_%.main.o,%_suite,$(@F))
-$(BUILD)/tests/unit/test_%.main.o $(BUILD)/tests/system/test_%.main.o \
-		$(BUILD)/tests/bench/test_%.main.o $(BUILD)/tests/differential/test_%.main.o \
-		$(BUILD)/tests/faults/test_%.main.o: tests/unit/main.c | setup-build setup-test
+# (A pattern rule with several targets would make all of them at once, for one stem: this one has one.)
+$(BUILD)/tests/%.main.o: tests/unit/main.c | setup-build setup-test
 	@mkdir -p $(@D)
 	$(call say,CC)$(CC) $(compile_flags) $(check_cflags) $(main_flags) -c -o $@ $<
 
