@@ -2,18 +2,16 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "pooler/keys.h"
 #include "pooler/link.h"
 #include "pooler/listener.h"
 #include "pooler/log.h"
 #include "pooler/relay.h"
 #include "pooler/resolver.h"
+#include "pooler/server_auth.h"
 #include "protocol/build.h"
 #include "protocol/parse.h"
 #include "protocol/startup.h"
@@ -21,45 +19,16 @@
 /* A login message is never longer. */
 #define LOGIN_MESSAGE_BYTES_MAX (64u * 1024u)
 
-enum login_step { LOGIN_RESOLVING, LOGIN_CONNECTING, LOGIN_TALKING, LOGIN_DERIVING, LOGIN_DONE };
-
-struct server_login {
-	enum login_step step;
-	const struct config *config;     /* held */
-	const struct database *database; /* borrowed from config */
-	size_t next_host;
-	union address addresses[RESOLVER_ADDRESSES_MAX];
-	size_t address_count;
-	size_t next_address;
-	struct pool_failure failure; /* of the last attempt */
-	char *password;              /* owned; secret; what keys were or will be derived from */
-	struct pg_scram_client scram;
-	bool let_in; /* AuthenticationOk came */
-	bool scram_started;
-	bool scram_proven; /* the server has shown that it knows the password too */
-	struct pg_scram_keys keys;
-};
-
 static void next_host(struct server *server);
 
 /* ---- failing ---- */
-
-static void free_secret(char *secret)
-{
-	if (secret)
-		OPENSSL_cleanse(secret, strlen(secret));
-	free(secret);
-}
 
 void server_login_free(struct server_login *login)
 {
 	if (!login)
 		return;
 	config_drop(login->config);
-	free_secret(login->password);
-	if (login->scram_started)
-		pg_scram_client_clear(&login->scram);
-	OPENSSL_cleanse(&login->keys, sizeof(login->keys));
+	server_auth_clear(&login->auth);
 	free(login);
 }
 
@@ -87,8 +56,7 @@ void server_login_fail(struct server *server, const char *sqlstate, const char *
 	login_fail(server, failure);
 }
 
-/* Nothing the next attempt could mend: those who wait are told, as if the server had said it. */
-static void login_fail_setup(struct server *server, const char *sqlstate, const char *message)
+void server_login_fail_setup(struct server *server, const char *sqlstate, const char *message)
 {
 	struct pool_failure failure = { .by_server = true };
 
@@ -142,11 +110,7 @@ static void try_address(struct server *server)
 	struct server_login *login = server->login;
 
 	/* Nothing of an earlier attempt counts. */
-	if (login->scram_started)
-		pg_scram_client_clear(&login->scram);
-	login->scram_started = false;
-	login->scram_proven = false;
-	login->let_in = false;
+	server_auth_clear(&login->auth);
 	server->key_bytes = 0;
 	kept_set(&server->kept, NULL, 0);
 
@@ -221,7 +185,7 @@ static void next_host(struct server *server)
 	login->address_count = 1;
 	if (host->is_local) {
 		if (!address_set_local(&login->addresses[0], host->host, host->port)) {
-			login_fail_setup(server, "08001", "the path of the unix socket is too long");
+			server_login_fail_setup(server, "08001", "the path of the unix socket is too long");
 			return;
 		}
 	} else if (!address_parse_numeric(numeric, host->port, &login->addresses[0])) {
@@ -245,7 +209,7 @@ void server_login_start(struct server *server)
 	login->config = config_hold(server->worker->config);
 	login->database = config_find_database(login->config, server->shared->database);
 	if (!login->database) {
-		login_fail_setup(server, "3D000", "the database is no longer configured");
+		server_login_fail_setup(server, "3D000", "the database is no longer configured");
 		return;
 	}
 	next_host(server);
@@ -293,252 +257,6 @@ void server_login_connected(struct server *server)
 	server->login->step = LOGIN_TALKING;
 	stream_set_reading(&server->stream, true);
 	send_startup(server);
-}
-
-/* ---- authentication ---- */
-
-static void send_and_clear(struct server *server, struct pg_buffer *out)
-{
-	if (out->failed)
-		stream_fail(&server->stream);
-	else
-		stream_write(&server->stream, out->data, out->length);
-	pg_buffer_wipe(out);
-}
-
-/* The plain password, or NULL: what else there is, is told by `md5_secret`. */
-static char *find_password(struct server *server, const char **md5_secret)
-{
-	const struct server_login *login = server->login;
-	const struct conninfo *conninfo = &login->database->conninfo;
-	const struct user *user = users_find(login->config->users, server->shared->user);
-
-	*md5_secret = NULL;
-	if (conninfo->password)
-		return strdup(conninfo->password);
-	if (user && user->kind == USER_SECRET_PLAIN)
-		return strdup(user->secret);
-	if (user && user->kind == USER_SECRET_MD5)
-		*md5_secret = user->secret;
-	return pools_get_client_password(server->shared);
-}
-
-/* There is one in the configuration. */
-static bool has_password(const struct server *server)
-{
-	const struct server_login *login = server->login;
-	const struct user *user = users_find(login->config->users, server->shared->user);
-
-	return login->database->conninfo.password || (user && user->kind == USER_SECRET_PLAIN);
-}
-
-/* False: the login has failed. */
-static bool need_password(struct server *server, const char *method)
-{
-	const char *md5_secret;
-	char message[300];
-
-	if (!server->login->password)
-		server->login->password = find_password(server, &md5_secret);
-	if (server->login->password)
-		return true;
-	if (has_password(server)) {
-		server_login_fail(server, "53200", "out of memory");
-		return false;
-	}
-	snprintf(message, sizeof(message),
-		 "the server asks user \"%s\" for a password (%s), and there is none: give one in conninfo, or a plain one in "
-		 "auth_file",
-		 server->shared->user, method);
-	login_fail_setup(server, "28P01", message);
-	return false;
-}
-
-static bool answer_cleartext(struct server *server)
-{
-	struct pg_buffer out = PG_BUFFER_EMPTY;
-
-	if (!need_password(server, "plain"))
-		return false;
-	pg_build_password(&out, server->login->password);
-	send_and_clear(server, &out);
-	return true;
-}
-
-static bool answer_md5(struct server *server, const struct pg_authentication_request *request)
-{
-	struct pg_buffer out = PG_BUFFER_EMPTY;
-	char secret[PG_MD5_TEXT_BYTES], response[PG_MD5_TEXT_BYTES];
-	const char *stored;
-
-	free_secret(server->login->password);
-	server->login->password = find_password(server, &stored);
-	if (stored)
-		snprintf(secret, sizeof(secret), "%s", stored);
-	else if (!need_password(server, "md5"))
-		return false;
-	else if (!pg_md5_secret(server->login->password, server->shared->user, secret)) {
-		login_fail_setup(server, "XX000", "md5 is not available in this OpenSSL");
-		return false;
-	}
-	if (request->payload_bytes != 4 || !pg_md5_response(secret, request->payload, response)) {
-		login_fail_setup(server, "08P01", "the server sent a broken md5 challenge");
-		return false;
-	}
-	pg_build_password(&out, response);
-	send_and_clear(server, &out);
-	OPENSSL_cleanse(secret, sizeof(secret));
-	return true;
-}
-
-static bool offers_scram(const struct pg_authentication_request *request)
-{
-	const char *at = (const char *)request->payload;
-	const char *end = at + request->payload_bytes;
-
-	while (at < end && *at) {
-		if (strcmp(at, PG_SCRAM_MECHANISM) == 0)
-			return true;
-		at += strnlen(at, (size_t)(end - at)) + 1;
-	}
-	return false;
-}
-
-static bool answer_sasl(struct server *server, const struct pg_authentication_request *request)
-{
-	struct server_login *login = server->login;
-	struct pg_buffer out = PG_BUFFER_EMPTY;
-	uint8_t nonce[PG_SCRAM_NONCE_RAW_BYTES];
-
-	if (!offers_scram(request)) {
-		login_fail_setup(server, "28000", "the server offers no SASL mechanism that pgweir knows");
-		return false;
-	}
-	if (!need_password(server, PG_SCRAM_MECHANISM))
-		return false;
-	if (login->scram_started || RAND_bytes(nonce, sizeof(nonce)) != 1) {
-		login_fail_setup(server, "08P01", "the server began SASL twice, or there is no randomness");
-		return false;
-	}
-	pg_scram_client_init(&login->scram, nonce);
-	login->scram_started = true;
-	pg_build_sasl_initial(&out, PG_SCRAM_MECHANISM, login->scram.client_first.data, login->scram.client_first.length);
-	send_and_clear(server, &out);
-	return true;
-}
-
-static void send_proof(struct server *server)
-{
-	struct server_login *login = server->login;
-	struct pg_buffer answer = PG_BUFFER_EMPTY;
-	struct pg_buffer out = PG_BUFFER_EMPTY;
-
-	pg_scram_client_answer(&login->scram, &login->keys, &answer);
-	pg_build_sasl_response(&out, answer.data, answer.length);
-	out.failed |= answer.failed;
-	send_and_clear(server, &out);
-	pg_buffer_wipe(&answer);
-	login->step = LOGIN_TALKING;
-}
-
-static void deliver_keys(void *owner, struct mail *mail)
-{
-	struct worker *worker = owner;
-	struct keys_job *job = (struct keys_job *)(void *)mail;
-	struct server *server = handles_find(&worker->servers, job->slot, job->generation);
-
-	if (server && server->login && server->login->step == LOGIN_DERIVING) {
-		if (job->derived) {
-			server->login->keys = job->keys;
-			send_proof(server);
-		} else {
-			server_login_fail(server, "53200", "the keys for SCRAM could not be derived");
-		}
-	}
-	keys_job_free(job);
-}
-
-static bool answer_challenge(struct server *server, const struct pg_authentication_request *request)
-{
-	struct server_login *login = server->login;
-	struct pg_scram_client *scram = &login->scram;
-	const char *error = "it came out of order";
-
-	if (!login->scram_started || login->scram.salt_bytes ||
-	    pg_scram_client_challenge(scram, request->payload, request->payload_bytes, &error) != PG_OK) {
-		char message[200];
-		snprintf(message, sizeof(message), "the server's SCRAM challenge is broken: %s", error);
-		login_fail_setup(server, "08P01", message);
-		return false;
-	}
-	if (keys_find(login->password, scram->salt, scram->salt_bytes, scram->iterations, &login->keys)) {
-		send_proof(server);
-		return true;
-	}
-	struct keys_job *job = keys_job_create(login->password, scram->salt, scram->salt_bytes, scram->iterations);
-	if (!job) {
-		server_login_fail(server, "53200", "out of memory");
-		return false;
-	}
-	login->step = LOGIN_DERIVING;
-	job->mail.deliver = deliver_keys;
-	job->reply_to = &server->worker->mailbox;
-	job->slot = server->member.handle.slot;
-	job->generation = server->member.handle.generation;
-	keys_derive(job);
-	return true;
-}
-
-static bool check_signature(struct server *server, const struct pg_authentication_request *request)
-{
-	struct server_login *login = server->login;
-	const char *error = "it came out of order";
-
-	if (login->scram_started && login->scram.salt_bytes && login->step == LOGIN_TALKING &&
-	    pg_scram_client_verify(&login->scram, &login->keys, request->payload, request->payload_bytes, &error) ==
-		    PG_OK) {
-		login->scram_proven = true;
-		return true;
-	}
-	char message[200];
-	snprintf(message, sizeof(message), "the server did not prove that it knows the password: %s", error);
-	login_fail_setup(server, "28000", message);
-	return false;
-}
-
-/* False: the login has failed and the server is gone. */
-static bool login_authentication(struct server *server, const uint8_t *body, size_t size)
-{
-	struct pg_authentication_request request;
-	char message[120];
-
-	if (pg_parse_authentication(body, size, &request) != PG_OK) {
-		login_fail_setup(server, "08P01", "the server sent a broken authentication request");
-		return false;
-	}
-	switch (request.code) {
-	case PG_AUTH_OK:
-		server->login->let_in = true;
-		if (!server->login->scram_started || server->login->scram_proven)
-			return true;
-		login_fail_setup(server, "28000", "the server ended SCRAM without proving that it knows the password");
-		return false;
-	case PG_AUTH_CLEARTEXT:
-		return answer_cleartext(server);
-	case PG_AUTH_MD5:
-		return answer_md5(server, &request);
-	case PG_AUTH_SASL:
-		return answer_sasl(server, &request);
-	case PG_AUTH_SASL_CONTINUE:
-		return answer_challenge(server, &request);
-	case PG_AUTH_SASL_FINAL:
-		return check_signature(server, &request);
-	default:
-		snprintf(message, sizeof(message), "the server asks for authentication method %u, which pgweir does not know",
-			 request.code);
-		login_fail_setup(server, "28000", message);
-		return false;
-	}
 }
 
 /* ---- the other messages ---- */
@@ -592,7 +310,7 @@ static bool login_message(struct server *server, uint8_t type, const uint8_t *bo
 
 	switch (type) {
 	case PG_BACKEND_AUTHENTICATION:
-		return login_authentication(server, body, size);
+		return server_auth_request(server, body, size);
 	case PG_BACKEND_PARAMETER_STATUS:
 		if (pg_parse_parameter_status(body, size, &status) != PG_OK ||
 		    server_note_parameter(server, status.name, status.value))
@@ -608,15 +326,15 @@ static bool login_message(struct server *server, uint8_t type, const uint8_t *bo
 	case PG_BACKEND_ERROR:
 		return login_error(server, body, size);
 	case PG_BACKEND_READY:
-		if (!server->login->let_in) {
-			login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in");
+		if (!server->login->auth.let_in) {
+			server_login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in");
 			return false;
 		}
 		server->login->step = LOGIN_DONE;
 		return true;
 	default:
 		snprintf(message, sizeof(message), "unexpected message type %u during the login", type);
-		login_fail_setup(server, "08P01", message);
+		server_login_fail_setup(server, "08P01", message);
 		return false;
 	}
 }
@@ -632,7 +350,7 @@ size_t server_login_input(struct server *server, const uint8_t *data, size_t siz
 		if (parsed == PG_MORE)
 			break;
 		if (parsed == PG_BAD || frame.total_bytes > LOGIN_MESSAGE_BYTES_MAX) {
-			login_fail_setup(server, "08P01", "the server does not speak PostgreSQL's protocol");
+			server_login_fail_setup(server, "08P01", "the server does not speak PostgreSQL's protocol");
 			return SIZE_MAX;
 		}
 		if (frame.total_bytes > size - at)

@@ -2,9 +2,6 @@
  * A server connection from nothing to ReadyForQuery: address, connect, startup packet, authentication, parameters,
  * connect_query. Hosts of a list are tried one after the other.
  *
- * Passwords, in this order: that of the conninfo, the plain or md5 secret of the auth_file, the one of a client's own plain
- * login.
- *
  * Only in the worker's thread.
  */
 #ifndef POOLER_SERVER_LOGIN_H
@@ -29,6 +26,8 @@ void server_login_finish(struct server *server);
 void server_login_broken(struct server *server, int error, const char *what);
 /* It cannot go on, for a reason of ours; the server is gone. */
 void server_login_fail(struct server *server, const char *sqlstate, const char *message);
+/* The same where the next attempt could not mend it: those who wait are told, as if the server had said it. */
+void server_login_fail_setup(struct server *server, const char *sqlstate, const char *message);
 /* It took longer than server_login_limit_us. */
 void server_login_timed_out(struct server *server);
 /* How long a server may stay in CONNECTING; 0: no limit. */
