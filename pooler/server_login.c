@@ -302,6 +302,19 @@ static void login_cancel_key(struct server *server, const uint8_t *body, size_t 
 	server->key_bytes = (uint8_t)key.key_bytes;
 }
 
+static bool login_ready(struct server *server, const uint8_t *body, size_t size)
+{
+	enum pg_transaction_status status;
+
+	if (!server->login->auth.let_in || pg_parse_ready(body, size, &status) != PG_OK ||
+	    status != PG_TRANSACTION_IDLE) {
+		server_login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in, or not idle");
+		return false;
+	}
+	server->login->step = LOGIN_DONE;
+	return true;
+}
+
 /* False: the login has failed and the server is gone. */
 static bool login_message(struct server *server, uint8_t type, const uint8_t *body, size_t size)
 {
@@ -326,12 +339,7 @@ static bool login_message(struct server *server, uint8_t type, const uint8_t *bo
 	case PG_BACKEND_ERROR:
 		return login_error(server, body, size);
 	case PG_BACKEND_READY:
-		if (!server->login->auth.let_in) {
-			server_login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in");
-			return false;
-		}
-		server->login->step = LOGIN_DONE;
-		return true;
+		return login_ready(server, body, size);
 	default:
 		snprintf(message, sizeof(message), "unexpected message type %u during the login", type);
 		server_login_fail_setup(server, "08P01", message);
