@@ -81,15 +81,34 @@ static void params_refused(struct client *client, const struct server_error *err
 		   "its session parameters were refused by the server");
 }
 
+/* The client left meanwhile. What went well is in force all the same, for the next client to find and undo. */
+static void params_left_behind(struct server *server, const struct params *applied)
+{
+	const struct params *both = params_overlay(server->params, applied);
+
+	if (!both) {
+		link_close(server, "out of memory");
+		return;
+	}
+	params_drop(server->params);
+	server->params = both;
+	server->params_unknown = true;
+	cleanup_step(server);
+}
+
 static void params_applied(struct server *server, const struct server_error *error)
 {
 	struct client *client = server->client;
+	const struct params *applied = server->applying;
 
+	server->applying = NULL;
 	if (!client) {
-		server->params_unknown = true;
-		cleanup_step(server);
+		/* One Query is one transaction: after an error all is as before. */
+		params_left_behind(server, error ? server->params : applied);
+		params_drop(applied);
 		return;
 	}
+	params_drop(applied);
 	if (error) {
 		server->params_unknown = true;
 		params_refused(client, error);
@@ -108,12 +127,14 @@ static bool apply_params(struct client *client, struct server *server)
 
 	params_put_sql(server->params, client->params, server->params_unknown, &sql);
 	pg_buffer_put_u8(&sql, '\0');
-	if (sql.failed)
+	if (sql.failed) {
 		client->leaving = true;
-	else if (sql.length == 1)
+	} else if (sql.length == 1) {
 		adopt_params(client, server);
-	else
+	} else {
+		server->applying = params_hold(client->params);
 		server_run(server, (const char *)sql.data, params_applied);
+	}
 	pg_buffer_clear(&sql);
 	return !server->task && !client->leaving;
 }

@@ -75,6 +75,7 @@ void server_destroy(struct server *server)
 	pending_clear(&server->pending, &worker->statements);
 	statement_drop(&worker->statements, server->unnamed);
 	params_drop(server->params);
+	params_drop(server->applying);
 	params_drop(server->defaults);
 	params_drop(server->reported);
 	pg_flow_clear(&server->flow);

@@ -6,6 +6,7 @@
 
 #include "tests/support/clock.h"
 #include "tests/support/stage.h"
+#include "tests/support/wire.h"
 
 Suite *regressions_suite(void);
 
@@ -46,12 +47,33 @@ START_TEST(an_end_with_servers_between_workers)
 }
 END_TEST
 
+/* A client that went while its parameters were being put in force left them to the next one. */
+START_TEST(parameters_of_a_client_that_left_too_early)
+{
+	static const char *const pairs[] = { "search_path", "pg_temp", NULL };
+	struct wire leaving, next;
+
+	stage_start("transaction", 1, "");
+	wire_connect(&next, &stage.weir);
+	for (int round = 0; round < 50; round++) {
+		wire_open(&leaving, stage.weir.port);
+		wire_login(&leaving, "app_user", "app", NULL, pairs);
+		ck_assert_str_eq(wire_value(&next, "SHOW search_path"), "\"$user\", public");
+		wire_query(&leaving, "SELECT 1");
+		wire_close(&leaving);
+		ck_assert_str_eq(wire_value(&next, "SHOW search_path"), "\"$user\", public");
+	}
+	wire_close(&next);
+}
+END_TEST
+
 Suite *regressions_suite(void)
 {
 	Suite *suite = suite_create("regressions");
 	TCase *tcase = stage_case("regressions", 120);
 
 	tcase_add_test(tcase, an_end_with_servers_between_workers);
+	tcase_add_test(tcase, parameters_of_a_client_that_left_too_early);
 	suite_add_tcase(suite, tcase);
 	return suite;
 }
