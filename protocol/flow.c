@@ -65,6 +65,11 @@ static bool is_asynchronous(uint8_t type)
 	return type == PG_BACKEND_NOTICE || type == PG_BACKEND_PARAMETER_STATUS || type == PG_BACKEND_NOTIFICATION;
 }
 
+static bool may_ever_come(uint8_t type)
+{
+	return type < sizeof(places) / sizeof(places[0]) && places[type];
+}
+
 /* The server may send `type` now, when `head` is the oldest unanswered message, 0 for none. */
 static inline bool may_come(const struct pg_flow *flow, uint8_t head, uint8_t type)
 {
@@ -145,10 +150,16 @@ static enum pg_flow_sent send_copy_end(struct pg_flow *flow, uint8_t type, bool 
 	return PG_FLOW_SENT;
 }
 
+/* The thread is lost: whatever a client may say at all is let pass. */
+static __attribute__((noinline)) enum pg_flow_sent send_unjudged(uint8_t type)
+{
+	return type && strchr("QFPBDECSdHcf", type) ? PG_FLOW_SENT : PG_FLOW_BAD;
+}
+
 enum pg_flow_sent pg_flow_client(struct pg_flow *flow, uint8_t type, bool ours)
 {
 	if (__builtin_expect(flow->lost, 0))
-		return PG_FLOW_SENT;
+		return send_unjudged(type);
 	switch (type) {
 	case PG_FRONTEND_QUERY:
 	case PG_FRONTEND_FUNCTION_CALL:
@@ -479,7 +490,9 @@ static struct pg_flow_answer answer_in_doubt(struct pg_flow *flow, uint8_t head,
 static __attribute__((noinline)) struct pg_flow_answer take_uncertain(struct pg_flow *flow, uint8_t head, uint8_t type,
 								      uint8_t status)
 {
-	if (flow->lost || is_asynchronous(type))
+	if (flow->lost)
+		return (struct pg_flow_answer){ .bad = !may_ever_come(type) };
+	if (is_asynchronous(type))
 		return (struct pg_flow_answer){ .ours = false };
 	/* The Query whose COPY failed comes to its own ReadyForQuery first. */
 	if (flow->phase == PG_FLOW_FINISHED && type == PG_BACKEND_READY)

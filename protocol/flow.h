@@ -37,8 +37,8 @@
  *  - up to syncs_in_copy more ReadyForQuery may come before anything else, and
  *  - the first `doubtful` messages of the queue are all to be answered, or all were discarded.
  * A pooler can force the decision with pg_flow_resync. Only when an answer fits both stories in ways that differ is the
- * thread lost: all is let pass, and the server never becomes free again. That needs a client that goes on with something
- * else in the middle of a COPY, which PostgreSQL since 14 ends with the connection.
+ * thread lost: every message that exists is let pass, and the server never becomes free again. That needs a client that
+ * goes on with something else in the middle of a COPY, which PostgreSQL since 14 ends with the connection.
  *
  * Pure: no descriptors, no clock. Memory: the queue is inline for PG_FLOW_INLINE messages, then on the heap up to
  * PG_FLOW_QUEUE_MAX, and the heap is given back when the queue runs empty. A struct pg_flow must not be moved in memory.

@@ -99,6 +99,7 @@ static bool server_says(struct pg_flow *flow, uint8_t type, uint8_t status)
 
 	if (answer.bad)
 		return false;
+	assert(type != 'R' && type != 'K' && type != 'v' && type != '!');
 	/* No Parse and no Close is forgotten: each is completed or told as dropped. */
 	assert(!counted || before.statements == after.statements + statement + answer.statements_dropped);
 	assert(after.ready <= before.ready);
