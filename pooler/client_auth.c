@@ -213,6 +213,42 @@ static enum auth_outcome proven_if(bool right)
 	return right ? AUTH_PROVEN : AUTH_DENIED;
 }
 
+/* Which kind of secret an unknown user is taken to have: what is usual in this list. */
+static enum user_secret usual_kind(const struct users *users)
+{
+	return users_count(users) > 0 ? users_at(users, 0)->kind : USER_SECRET_PLAIN;
+}
+
+/* The secret that the exchange is held against. For a plain password only salt and iterations are known yet. */
+static bool choose_secret(struct client_auth *auth)
+{
+	const struct user *user = auth->user;
+	uint8_t invented[32];
+	char password[80];
+
+	if (user && user->kind == USER_SECRET_SCRAM) {
+		auth->secret = *user->scram;
+		return true;
+	}
+	invent("salt", auth->client->user, invented);
+	auth->secret = (struct pg_scram_secret){ .iterations = auth->config->settings.scram_iterations,
+						 .salt_bytes = PG_SCRAM_SALT_BYTES };
+	memcpy(auth->secret.salt, invented, PG_SCRAM_SALT_BYTES);
+	if (user && user->kind == USER_SECRET_PLAIN) {
+		auth->password = strdup(user->secret);
+		return auth->password != NULL;
+	}
+	invent("password", auth->client->user, invented);
+	if (usual_kind(auth->config->users) == USER_SECRET_SCRAM) {
+		memcpy(auth->secret.stored_key, invented, PG_SCRAM_KEY_BYTES);
+		return true;
+	}
+	for (size_t i = 0; i < 32; i++)
+		snprintf(password + 2 * i, 3, "%02x", invented[i]);
+	auth->password = strdup(password);
+	return auth->password != NULL;
+}
+
 /* The keys of the client's own password against a SCRAM secret of the list. */
 static enum auth_outcome check_plain_keys(const struct client_auth *auth, const struct pg_scram_keys *keys)
 {
@@ -230,15 +266,17 @@ static enum auth_outcome check_plain(struct client_auth *auth, const char *passw
 	const struct user *user = auth->user;
 
 	auth->password = strdup(password);
-	if (!auth->password || !user || !*password)
+	if (!auth->password || !*password)
 		return AUTH_DENIED;
-	switch (user->kind) {
+	switch (user ? user->kind : usual_kind(auth->config->users)) {
 	case USER_SECRET_PLAIN:
-		return proven_if(equal_text(password, user->secret));
+		return proven_if(user && equal_text(password, user->secret));
 	case USER_SECRET_MD5:
-		return proven_if(pg_md5_secret(password, user->name, md5) && equal_text(md5, user->secret));
+		return proven_if(pg_md5_secret(password, auth->client->user, md5) && user &&
+				 equal_text(md5, user->secret));
 	case USER_SECRET_SCRAM: {
-		auth->secret = *user->scram;
+		if (!choose_secret(auth))
+			return AUTH_DENIED;
 		enum auth_outcome outcome = want_keys(auth, &keys);
 		return outcome == AUTH_PROVEN ? check_plain_keys(auth, &keys) : outcome;
 	}
@@ -282,42 +320,6 @@ static enum auth_outcome check_password(struct client_auth *auth, const uint8_t 
 }
 
 /* ---- SCRAM ---- */
-
-/* Which kind of secret an unknown user is taken to have: what is usual in this list. */
-static enum user_secret usual_kind(const struct users *users)
-{
-	return users_count(users) > 0 ? users_at(users, 0)->kind : USER_SECRET_PLAIN;
-}
-
-/* The secret that the exchange is held against. For a plain password only salt and iterations are known yet. */
-static bool choose_secret(struct client_auth *auth)
-{
-	const struct user *user = auth->user;
-	uint8_t invented[32];
-	char password[80];
-
-	if (user && user->kind == USER_SECRET_SCRAM) {
-		auth->secret = *user->scram;
-		return true;
-	}
-	invent("salt", auth->client->user, invented);
-	auth->secret = (struct pg_scram_secret){ .iterations = auth->config->settings.scram_iterations,
-						 .salt_bytes = PG_SCRAM_SALT_BYTES };
-	memcpy(auth->secret.salt, invented, PG_SCRAM_SALT_BYTES);
-	if (user && user->kind == USER_SECRET_PLAIN) {
-		auth->password = strdup(user->secret);
-		return auth->password != NULL;
-	}
-	invent("password", auth->client->user, invented);
-	if (usual_kind(auth->config->users) == USER_SECRET_SCRAM) {
-		memcpy(auth->secret.stored_key, invented, PG_SCRAM_KEY_BYTES);
-		return true;
-	}
-	for (size_t i = 0; i < 32; i++)
-		snprintf(password + 2 * i, 3, "%02x", invented[i]);
-	auth->password = strdup(password);
-	return auth->password != NULL;
-}
 
 static enum auth_outcome sasl_first(struct client_auth *auth, const uint8_t *body, size_t size)
 {

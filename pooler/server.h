@@ -51,7 +51,7 @@ struct server {
 	struct pg_flow flow;
 	struct pending_queue pending;
 	const struct params *params;     /* held; in force, as far as we track them */
-	const struct params *applying; /* held; being put in force for its client; NULL: none */
+	const struct params *applying;   /* held; being put in force for its client; NULL: none */
 	const struct params *defaults;   /* held; the tracked ones right after login */
 	const struct params *reported;   /* held; all that it reported */
 	struct statement *unnamed;       /* held; its unnamed statement; NULL: none, or not known */
