@@ -140,6 +140,19 @@ static void reset_timeouts(struct worker *worker)
 	}
 }
 
+/* A server that does not answer what it is asked on its client's behalf, before the client's own words may pass. */
+static void task_timeouts(struct worker *worker)
+{
+	uint64_t limit_us = worker->config->settings.server_reset_timeout_us;
+	struct list *it, *spare;
+
+	list_each(it, spare, &worker->server_states[SERVER_ACTIVE]) {
+		struct server *server = list_entry(it, struct server, node);
+		if (server->task && is_over(limit_us, server->task_since_us, worker->now_us))
+			link_lost(server, "08006", "it did not take its client's session parameters in time");
+	}
+}
+
 static bool reap(struct shared_pool *shared, void *context)
 {
 	struct worker *worker = context;
@@ -162,6 +175,7 @@ void janitor_tick(struct worker *worker)
 	wait_timeouts(worker);
 	connect_timeouts(worker);
 	reset_timeouts(worker);
+	task_timeouts(worker);
 	cancel_expire(worker);
 	if (worker->server_counts[SERVER_IDLE])
 		pools_each(reap, worker);

@@ -308,7 +308,7 @@ static void client_drained(struct client *client)
 	}
 	if (client->server)
 		stream_set_reading(&client->server->stream, true);
-	else
+	else if (!client_is_stuck(client))
 		stream_set_reading(&client->stream, true);
 	if (client->state == CLIENT_CONSOLE)
 		console_client_drained(client);

@@ -136,6 +136,7 @@ static bool server_send_query(struct server *server, const char *sql, server_tas
 	server->task_error = NULL;
 	server->task_failed = false;
 	server->task = done;
+	server->task_since_us = server->worker->now_us;
 	statement_drop(&server->worker->statements, server->unnamed);
 	server->unnamed = NULL;
 	server->unnamed_unknown = false;

@@ -82,7 +82,8 @@ struct server {
 	uint64_t id;
 	uint64_t created_us;
 	uint64_t state_since_us;
-	uint64_t assigned_us; /* when its client got it */
+	uint64_t assigned_us;   /* when its client got it */
+	uint64_t task_since_us; /* when the task began */
 };
 
 /* A server without a socket, in CONNECTING; server_login takes it from there. It fills the place in the pool that was

@@ -209,6 +209,44 @@ START_TEST(trap_48_cancel_while_settings_are_made)
 }
 END_TEST
 
+/* A server that never answers to a client's session parameters is given up, and the client asks for another. */
+static void never_take_settings_at_first(struct pretender *self, int fd)
+{
+	char body[1000];
+
+	if (atomic_load(&self->connections) > 1) {
+		if (pretend_login(fd, 4))
+			pretend_answer_queries(fd);
+		return;
+	}
+	if (!pretend_login(fd, 4))
+		return;
+	while (pretend_read(fd, body, sizeof(body)))
+		continue;
+}
+
+START_TEST(settings_that_are_never_taken)
+{
+	struct wire wire;
+
+	start(never_take_settings_at_first, "server_reset_timeout = 1;");
+	wire_open(&wire, stage.weir.port);
+	/* At login it is the login that fails; the next one finds a server that answers. */
+	struct pg_buffer out = PG_BUFFER_EMPTY;
+	wire_put_startup(&out, 196608,
+			 (const char *const[]){ "user", "joe", "database", "odd", "work_mem", "1MB", NULL });
+	wire_send(&wire, &out);
+	wire_types_until_closed(&wire);
+	ck_assert_str_eq(wire.sqlstate, "08006");
+	wire_close(&wire);
+	wire_open(&wire, stage.weir.port);
+	wire_login(&wire, "joe", "odd", NULL, (const char *const[]){ "work_mem", "1MB", NULL });
+	wire_exec(&wire, "SELECT 1");
+	wire_close(&wire);
+	end();
+}
+END_TEST
+
 Suite *odd_server_suite(void)
 {
 	Suite *suite = suite_create("odd_server");
@@ -217,6 +255,7 @@ Suite *odd_server_suite(void)
 	tcase_add_loop_test(tcase, traps_11_and_17_odd_but_right_logins, 0, 3);
 	tcase_add_test(tcase, a_silent_server_is_given_up);
 	tcase_add_test(tcase, trap_79_a_wrong_password_does_not_hammer_the_server);
+	tcase_add_test(tcase, settings_that_are_never_taken);
 	tcase_add_test(tcase, trap_48_cancel_while_settings_are_made);
 	tcase_add_loop_test(tcase, trap_56_what_an_idle_server_says, 0, 2);
 	suite_add_tcase(suite, tcase);
