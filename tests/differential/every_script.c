@@ -61,6 +61,7 @@ START_TEST(the_answers_are_the_same)
 	struct talk reference;
 
 	script_load(&script, paths[_i]);
+	ck_assert_msg(session ? script.session : script.transaction, "%s: modes stands in the first line", script.name);
 	place_open(&place, &cluster);
 	bool good = differ_reference(&place, &script, &reference, PATIENCE_MS);
 	ck_assert_msg(good, "%s makes no sense to PostgreSQL: %s", script.name, reference.failure);
@@ -71,17 +72,16 @@ START_TEST(the_answers_are_the_same)
 }
 END_TEST
 
-/* Only those which may run in this mode: a test that does nothing would count as one that has passed. */
+/* Only those which may run in this mode: a test that does nothing would count as one that has passed. Scripts are not parsed
+ * here, where Check is not ready to hear of what is wrong with them. */
 static void keep_path(const char *path)
 {
-	struct script script;
+	const char *other = session ? "\nmodes transaction\n" : "\nmodes session\n";
 
-	script_load(&script, path);
-	if (session ? script.session : script.transaction) {
-		paths = realloc(paths, (path_count + 1) * sizeof(*paths));
-		paths[path_count++] = strdup(path);
-	}
-	script_clear(&script);
+	if (file_contains(path, other))
+		return;
+	paths = realloc(paths, (path_count + 1) * sizeof(*paths));
+	paths[path_count++] = strdup(path);
 }
 
 static void find_paths(const char *pattern)

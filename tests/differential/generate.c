@@ -13,6 +13,7 @@ struct generator {
 	struct pg_buffer text;
 	bool session;
 	unsigned count; /* of lines */
+	bool bound[3];  /* portals that this batch has bound: see put_execute */
 };
 
 #define COUNT(array) ((unsigned)(sizeof(array) / sizeof((array)[0])))
@@ -160,17 +161,23 @@ static const char *statement_name(struct generator *generator)
 	return generator->session ? PICK(generator, names) : "";
 }
 
-static const char *portal_name(struct generator *generator)
-{
-	static const char *const names[] = { "", "", "", "p", "q", "k" };
+static const char *const portals[] = { "", "p", "q" };
 
-	return PICK(generator, names);
+static unsigned pick_portal(struct generator *generator)
+{
+	return percent(generator, 60) ? 0 : below(generator, COUNT(portals));
 }
 
-/* To execute the portal of a BEGIN a second time, when its transaction has failed, kills PostgreSQL 15. */
-static bool is_begin(const char *sql)
+/* Behind this a portal may be of a transaction that has failed. */
+static void forget_portals(struct generator *generator)
 {
-	return strncmp(sql, "BEGIN", 5) == 0;
+	memset(generator->bound, 0, sizeof(generator->bound));
+}
+
+static void put_sync(struct generator *generator)
+{
+	put(generator, "Sync");
+	forget_portals(generator);
 }
 
 static void put_parse(struct generator *generator)
@@ -183,22 +190,30 @@ static void put_parse(struct generator *generator)
 	};
 
 	const char *sql = percent(generator, 35) ? PICK(generator, with_parameters) : pick_sql(generator);
-	put(generator, "Parse \"%s\" \"%s\"", statement_name(generator), is_begin(sql) ? "SELECT 'begun'" : sql);
+	put(generator, "Parse \"%s\" \"%s\"", statement_name(generator), sql);
 }
 
 static void put_bind(struct generator *generator)
 {
 	static const char *const values[] = { "", "", "", " \"3\"", " \"0\"", " \"x\"", " \"5\" \"6\"", " NULL" };
 
-	put(generator, "Bind \"%s\" \"%s\"%s%s", portal_name(generator), statement_name(generator),
-	    PICK(generator, values), percent(generator, 10) ? " -> 1" : "");
+	unsigned portal = pick_portal(generator);
+	put(generator, "Bind \"%s\" \"%s\"%s%s", portals[portal], statement_name(generator), PICK(generator, values),
+	    percent(generator, 10) ? " -> 1" : "");
+	generator->bound[portal] = true;
 }
 
+/* Only a portal that was bound in the same batch: to execute an older one in a transaction that has failed may kill
+ * PostgreSQL 15. */
 static void put_execute(struct generator *generator)
 {
 	static const unsigned limits[] = { 0, 0, 0, 1, 2, 3 };
+	unsigned portal = pick_portal(generator);
 
-	put(generator, "Execute \"%s\" %u", portal_name(generator), PICK(generator, limits));
+	if (generator->bound[portal])
+		put(generator, "Execute \"%s\" %u", portals[portal], PICK(generator, limits));
+	else
+		put(generator, "Execute \"nowhere\" 0");
 }
 
 static void put_target(struct generator *generator, const char *verb)
@@ -206,7 +221,7 @@ static void put_target(struct generator *generator, const char *verb)
 	if (percent(generator, 50))
 		put(generator, "%s S \"%s\"", verb, statement_name(generator));
 	else
-		put(generator, "%s P \"%s\"", verb, portal_name(generator));
+		put(generator, "%s P \"%s\"", verb, percent(generator, 10) ? "k" : portals[pick_portal(generator)]);
 }
 
 static void put_function_call(struct generator *generator)
@@ -214,6 +229,7 @@ static void put_function_call(struct generator *generator)
 	static const char *const calls[] = { "177 \"1\" \"2\"", "154 \"1\" \"0\"", "177 \"x\" \"2\"", "177 \"1\"" };
 
 	put(generator, "FunctionCall %s", PICK(generator, calls));
+	forget_portals(generator);
 }
 
 static void put_message(struct generator *generator)
@@ -250,7 +266,7 @@ static void put_message(struct generator *generator)
 		put(generator, percent(generator, 50) ? "CopyData \"late\\n\"" : "CopyDone");
 		break;
 	default:
-		put(generator, "Sync");
+		put_sync(generator);
 		break;
 	}
 }
@@ -261,64 +277,63 @@ static void put_query(struct generator *generator)
 {
 	const char *first = pick_sql(generator);
 
+	forget_portals(generator);
 	if (percent(generator, 75))
 		put(generator, "Query \"%s\"", first);
 	else
 		put(generator, "Query \"%s; %s; %s\"", first, pick_sql(generator), pick_sql(generator));
 }
 
+static void put_statement(struct generator *generator)
+{
+	const char *name = statement_name(generator), *portal = percent(generator, 80) ? "" : "p";
+
+	put(generator, "Parse \"%s\" \"%s\"", name, pick_sql(generator));
+	if (percent(generator, 20))
+		put(generator, "Describe S \"%s\"", name);
+	put(generator, "Bind \"%s\" \"%s\"", portal, name);
+	if (percent(generator, 40))
+		put(generator, "Describe P \"%s\"", portal);
+	put(generator, "Execute \"%s\" 0", portal);
+	if (name[0])
+		put(generator, "Close S \"%s\"", name);
+}
+
 static void put_batch(struct generator *generator)
 {
-	unsigned statements = 1 + (percent(generator, 30) ? below(generator, 4) : 0);
-
-	for (unsigned i = 0; i < statements; i++) {
-		const char *name = statement_name(generator), *portal = percent(generator, 80) ? "" : "p";
-		const char *sql = pick_sql(generator);
-
-		put(generator, "Parse \"%s\" \"%s\"", name, sql);
-		if (percent(generator, 20))
-			put(generator, "Describe S \"%s\"", name);
-		put(generator, "Bind \"%s\" \"%s\"", portal, name);
-		if (percent(generator, 40))
-			put(generator, "Describe P \"%s\"", portal);
-		put(generator, "Execute \"%s\" 0", portal);
-		if (is_begin(sql)) {
-			put(generator, "Close P \"%s\"", portal);
-			put(generator, "Close S \"%s\"", name);
-		}
-		if (name[0])
-			put(generator, "Close S \"%s\"", name);
-	}
+	for (unsigned left = 1 + (percent(generator, 30) ? below(generator, 4) : 0); left > 0; left--)
+		put_statement(generator);
 	if (percent(generator, 85))
-		put(generator, "Sync");
+		put_sync(generator);
 }
 
 /* What was prepared without a name before, once more. */
 static void put_again(struct generator *generator)
 {
 	put_bind(generator);
-	put(generator, "Execute \"\" 0");
-	put(generator, "Sync");
+	put_execute(generator);
+	put_sync(generator);
 }
 
+/* A portal of its own, which nothing makes fail. */
 static void put_portal(struct generator *generator)
 {
-	unsigned times = 1 + below(generator, 4);
+	unsigned number = generator->count;
 
 	if (percent(generator, 30))
 		put(generator, "Query \"BEGIN\"");
-	put(generator, "Parse \"\" \"SELECT %sgenerate_series(1, %u)\"", percent(generator, 20) ? "6 / " : "",
-	    below(generator, 8));
-	put(generator, "Bind \"p\" \"\"");
-	for (unsigned i = 0; i < times; i++) {
-		put(generator, "Execute \"p\" %u", below(generator, 4));
+	put(generator, "Parse \"\" \"SELECT generate_series(1, %u)\"", below(generator, 8));
+	put(generator, "Bind \"p%u\" \"\"", number);
+	for (unsigned left = 1 + below(generator, 4); left > 0; left--) {
+		put(generator, "Execute \"p%u\" %u", number, below(generator, 4));
 		if (percent(generator, 30))
 			put(generator, percent(generator, 60) ? "Flush" : "Sync");
 		if (percent(generator, 20))
 			put(generator, "read");
 	}
+	forget_portals(generator);
 	if (percent(generator, 70))
-		put(generator, "Sync");
+		put_sync(generator);
 }
 
 static void put_copy_data(struct generator *generator)
@@ -373,8 +388,9 @@ static void put_copy_in(struct generator *generator)
 	/* Anything else than an end is the end of the connection. */
 	if (percent(generator, 97))
 		put(generator, percent(generator, 75) ? "CopyDone" : "CopyFail \"no more\"");
+	forget_portals(generator);
 	if (extended && percent(generator, 90))
-		put(generator, "Sync");
+		put_sync(generator);
 }
 
 /* Only when all has been answered it is certain what has been done. */
