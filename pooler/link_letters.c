@@ -120,8 +120,8 @@ void letter_refuse_everywhere(struct crew *crew, struct shared_pool *shared, con
 	for (unsigned i = 0; i < crew->worker_count; i++) {
 		struct letter *letter = letter_create(shared, deliver_refuse);
 		if (!letter) {
-			log_error("out of memory: clients of %s/%s wait on for a server that refuses logins", shared->database,
-				  shared->user);
+			log_error("out of memory: clients of %s/%s wait on for a server that refuses logins",
+				  shared->database, shared->user);
 			return;
 		}
 		letter->failure = *failure;

@@ -308,7 +308,8 @@ static bool login_ready(struct server *server, const uint8_t *body, size_t size)
 
 	if (!server->login->auth.let_in || pg_parse_ready(body, size, &status) != PG_OK ||
 	    status != PG_TRANSACTION_IDLE) {
-		server_login_fail_setup(server, "08P01", "the server was ready before it had let pgweir in, or not idle");
+		server_login_fail_setup(server, "08P01",
+					"the server was ready before it had let pgweir in, or not idle");
 		return false;
 	}
 	server->login->step = LOGIN_DONE;
