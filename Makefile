@@ -202,8 +202,9 @@ bench-instructions: all $(BUILD)/tests/bench/load/load | setup-postgresql setup-
 asan:
 	$(MAKE) test BUILD=$(BUILD)/asan SANITIZE=address,undefined
 
+# With several workers wherever a test does not say how many.
 tsan:
-	$(MAKE) test BUILD=$(BUILD)/tsan SANITIZE=thread
+	TEST_WORKERS=3 $(MAKE) test BUILD=$(BUILD)/tsan SANITIZE=thread
 
 install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/pgweir

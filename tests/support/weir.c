@@ -30,12 +30,16 @@ void weir_prepare(struct weir *weir)
 	weir->listen_addr = "127.0.0.1";
 }
 
+/* TEST_WORKERS says how many there are where a test does not. */
 static void write_config(const struct weir *weir, const char *settings)
 {
+	const char *workers = strstr(settings, "workers") ? NULL : getenv("TEST_WORKERS");
 	char *text;
 
-	ck_assert_int_ge(asprintf(&text, "listen_addr = \"%s\";\nlisten_port = %u;\nunix_socket_dir = \"%s\";\n%s\n",
-				  weir->listen_addr, weir->port, weir->socket, settings),
+	ck_assert_int_ge(asprintf(&text,
+				  "listen_addr = \"%s\";\nlisten_port = %u;\nunix_socket_dir = \"%s\";\n%s%s%s%s\n",
+				  weir->listen_addr, weir->port, weir->socket, workers ? "workers = " : "",
+				  workers ? workers : "", workers ? ";\n" : "", settings),
 			 0);
 	file_write(weir->config, text);
 	free(text);

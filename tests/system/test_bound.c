@@ -110,7 +110,8 @@ START_TEST(who_waits_too_long_is_told_why)
 	struct wire_message message;
 	struct pg_error_fields fields;
 
-	stage_start("transaction", 1, "query_wait_timeout = \"300ms\";");
+	/* A worker knows its own holders. */
+	stage_start("transaction", 1, "query_wait_timeout = \"300ms\"; workers = 1;");
 	wire_open(&holder, stage.weir.port);
 	wire_login(&holder, "joe", "app", NULL, (const char *[]){ "application_name", "the holder", NULL });
 	wire_exec(&holder, "BEGIN");
@@ -204,7 +205,8 @@ START_TEST(the_last_used_is_used_first)
 	struct wire wires[4];
 	char pid[32];
 
-	stage_start("transaction", 4, "");
+	/* A worker takes its own servers first. */
+	stage_start("transaction", 4, "workers = 1;");
 	for (int i = 0; i < 4; i++) {
 		wire_connect(&wires[i], &stage.weir);
 		wire_exec(&wires[i], "BEGIN");
