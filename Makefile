@@ -210,7 +210,7 @@ install: all
 	$(INSTALL) -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/doc/pgweir
 	$(INSTALL) -m 755 $(BUILD)/pgweir $(DESTDIR)$(PREFIX)/bin/pgweir
 	$(INSTALL) -m 644 docs/pgweir.1 $(DESTDIR)$(PREFIX)/share/man/man1/pgweir.1
-	$(INSTALL) -m 644 etc/pgweir.conf $(DESTDIR)$(PREFIX)/share/doc/pgweir/pgweir.conf
+	$(INSTALL) -m 644 etc/pgweir.conf etc/userlist.txt $(DESTDIR)$(PREFIX)/share/doc/pgweir
 
 uninstall:
 	rm -f $(DESTDIR)$(PREFIX)/bin/pgweir $(DESTDIR)$(PREFIX)/share/man/man1/pgweir.1
