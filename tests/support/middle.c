@@ -6,6 +6,7 @@
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <poll.h>
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -39,6 +41,7 @@ struct flow {
 	size_t bytes; /* of all loads */
 	bool ended;   /* its sender has ended it */
 	bool told;    /* and its receiver knows */
+	bool reset;   /* by a reset, which its receiver sees when all that came before it has been passed on */
 };
 
 struct pair {
@@ -180,8 +183,7 @@ static bool must_wait(ssize_t count)
 	return count < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* False: the connection is broken. */
-static bool flow_read(struct pair *pair, int direction, int64_t delay_ms)
+static void flow_read(struct pair *pair, int direction, int64_t delay_ms)
 {
 	struct flow *flow = &pair->flows[direction];
 	struct load *load = malloc(sizeof(*load) + READ_BYTES);
@@ -189,8 +191,9 @@ static bool flow_read(struct pair *pair, int direction, int64_t delay_ms)
 
 	if (count <= 0) {
 		free(load);
-		flow->ended = count == 0;
-		return flow->ended || must_wait(count);
+		flow->ended = !must_wait(count);
+		flow->reset = flow->ended && count < 0;
+		return;
 	}
 	load->next = NULL;
 	load->taken = 0;
@@ -199,7 +202,6 @@ static bool flow_read(struct pair *pair, int direction, int64_t delay_ms)
 	*flow->last = load;
 	flow->last = &load->next;
 	flow->bytes += load->bytes;
-	return true;
 }
 
 /* At most so many bytes as it may pass before it dies. */
@@ -222,6 +224,22 @@ static void flow_drop(struct flow *flow, size_t bytes)
 	free(load);
 }
 
+/* The receiver takes nothing more. What it has said before that goes on to the other side, though. */
+static void flow_give_up(struct flow *flow)
+{
+	while (flow->first)
+		flow_drop(flow, flow->first->bytes - flow->first->taken);
+	flow->ended = flow->told = true;
+}
+
+/* A reset would drop what waits in the socket. */
+static bool has_arrived(int fd)
+{
+	int bytes = 0;
+
+	return ioctl(fd, SIOCOUTQ, &bytes) < 0 || bytes == 0;
+}
+
 /* One piece. False: the connection is broken, or has come to the end of its life. */
 static bool flow_write(struct middle *middle, struct pair *pair, int direction)
 {
@@ -229,6 +247,8 @@ static bool flow_write(struct middle *middle, struct pair *pair, int direction)
 	size_t most = middle->ways[direction].piece_bytes;
 
 	if (!flow->first) {
+		if (flow->reset)
+			return !has_arrived(pair->fds[!direction]);
 		if (flow->ended && !flow->told)
 			shutdown(pair->fds[!direction], SHUT_WR);
 		flow->told = flow->ended;
@@ -238,8 +258,11 @@ static bool flow_write(struct middle *middle, struct pair *pair, int direction)
 	size_t piece = most ? draw(middle, most) : bytes;
 	piece = within_life(pair, piece < bytes ? piece : bytes);
 	ssize_t count = send(pair->fds[!direction], flow->first->data + flow->first->taken, piece, MSG_NOSIGNAL);
-	if (count < 0)
-		return must_wait(count);
+	if (count < 0) {
+		if (!must_wait(count))
+			flow_give_up(flow);
+		return true;
+	}
 	flow_drop(flow, (size_t)count);
 	if (!pair->life_bytes)
 		return true;
@@ -328,11 +351,14 @@ static bool pair_go_on(struct middle *middle, struct pair *pair, const struct ro
 			continue;
 		}
 		if (events & (POLLIN | POLLHUP | POLLERR) && wants_read(middle, pair, side))
-			broken |= !flow_read(pair, side, middle->ways[side].delay_ms);
+			flow_read(pair, side, middle->ways[side].delay_ms);
 		if (events & POLLOUT)
 			broken |= !flow_write(middle, pair, !side);
 	}
-	return !broken && !(pair->flows[0].told && pair->flows[1].told);
+	if (broken || !pair->flows[0].told || !pair->flows[1].told)
+		return !broken;
+	pair->how = MIDDLE_CUT;
+	return false;
 }
 
 static void do_round(struct middle *middle, const struct round *round)
