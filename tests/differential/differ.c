@@ -11,6 +11,10 @@
 /* How many messages are shown in front of and behind the first that differs. */
 #define SHOWN_BEFORE 6
 #define SHOWN_BEHIND 4
+/* Pieces on the server's side. */
+#define RANDOM_PIECES 60
+#define LONG_TALK_BYTES 40000
+#define LONG_TALK_PIECES 900
 
 bool differ_reference(struct place *place, const struct script *script, struct talk *reference, int64_t patience_ms)
 {
@@ -97,6 +101,19 @@ static void check_afterwards(struct place *place, const struct trial *trial, str
 		tell(out, "afterwards SHOW POOLS does not come to rest\n");
 }
 
+/* Single bytes take their time: only where there are not too many of them. */
+static size_t piece_bytes(const struct talk *reference, enum cut cut)
+{
+	size_t bytes = 0;
+
+	for (unsigned i = 0; i < CLIENTS_MAX; i++)
+		for (size_t k = 0; k < reference->transcripts[i].count; k++)
+			bytes += reference->transcripts[i].messages[k].bytes;
+	if (bytes > LONG_TALK_BYTES)
+		return LONG_TALK_PIECES;
+	return cut == CUT_BYTES ? 1 : RANDOM_PIECES;
+}
+
 static void talk_and_check(struct place *place, const struct script *script, const struct talk *reference,
 			   const struct trial *trial, struct pg_buffer *out)
 {
@@ -130,6 +147,7 @@ char *differ_trial(struct place *place, const struct script *script, const struc
 {
 	struct pg_buffer out = PG_BUFFER_EMPTY;
 
+	place_split(place, trial->cut == CUT_WHOLE ? 0 : piece_bytes(reference, trial->cut));
 	if (!place_reset(place, script))
 		tell(&out, "the schema is still locked\n");
 	else

@@ -14,7 +14,7 @@
 /* How it goes through pgweir. */
 struct trial {
 	struct way way;
-	enum cut cut;
+	enum cut cut;   /* on the client's side, and on the server's for a way that is split */
 	uint64_t seed;  /* of the cuts */
 	bool neighbour; /* somebody else uses the same pool */
 	int64_t patience_ms;

@@ -28,6 +28,14 @@ static const char *const set_up[] = {
 	"CREATE TRIGGER refuse BEFORE INSERT ON locked FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
 };
 
+static const char *const startup[] = {
+	"DateStyle \"German\"",
+	"TimeZone \"Asia/Kolkata\"",
+	"application_name \"started as 'this'\"",
+	"work_mem \"5MB\"",
+	"options \"-c IntervalStyle=iso_8601\"",
+};
+
 /* ---- lines ---- */
 
 __attribute__((format(printf, 2, 3))) static void put(struct generator *generator, const char *format, ...)
@@ -60,6 +68,8 @@ static const char *const plain_sql[] = {
 	"SELECT * FROM t ORDER BY a",
 	"SELECT generate_series(1, 4)",
 	"SELECT repeat('Z', 300) FROM generate_series(1, 60)",
+	"SELECT repeat('Z', 70000)",
+	"SELECT current_setting('work_mem'), '1 day'::interval",
 	"SELECT count(*) FROM c",
 	"",
 	"INSERT INTO t VALUES (7, 'seven')",
@@ -393,6 +403,25 @@ static void put_copy_in(struct generator *generator)
 		put_sync(generator);
 }
 
+/* What is too long for buffers, and a statement that is too long to be kept. */
+static void put_large(struct generator *generator)
+{
+	static const unsigned sizes[] = { 9000, 17000, 40000, 66000, 150000 };
+	unsigned size = PICK(generator, sizes);
+
+	switch (below(generator, 3)) {
+	case 0:
+		put(generator, "Query \"SELECT length('\" + %u*\"Z\" + \"')\"", size);
+		break;
+	case 1:
+		put(generator, "Parse \"\" \"SELECT length('\" + %u*\"E\" + \"')\"", size);
+		break;
+	default:
+		put(generator, "CopyData %u*\"late\"", size / 4);
+		break;
+	}
+}
+
 /* Only when all has been answered it is certain what has been done. */
 static void put_leave(struct generator *generator)
 {
@@ -406,6 +435,8 @@ static void put_piece(struct generator *generator)
 
 	if (kind < 30)
 		put_query(generator);
+	else if (kind < 32)
+		put_large(generator);
 	else if (kind < 55)
 		put_batch(generator);
 	else if (kind < 62)
@@ -430,6 +461,10 @@ void generate_script(struct script *script, uint64_t seed, bool session)
 		put(&generator, "modes session");
 	for (unsigned i = 0; i < COUNT(set_up); i++)
 		put(&generator, "setup \"%s\"", set_up[i]);
+	/* Not in session mode: there DISCARD ALL would bring them back with PostgreSQL, and the server's own with pgweir. */
+	for (unsigned i = 0; !session && i < COUNT(startup); i++)
+		if (random_percent(&generator.random, 10))
+			put(&generator, "startup %s", startup[i]);
 	unsigned reads = below(&generator, 4) * 25;
 	for (unsigned pieces = 1 + below(&generator, percent(&generator, 10) ? 60 : 12); pieces > 0; pieces--) {
 		put_piece(&generator);

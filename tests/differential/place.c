@@ -10,25 +10,59 @@
 
 static const unsigned worker_counts[2] = { 1, 3 };
 
+/* ---- ways ---- */
+
+static const char *pool_name(const struct way *way)
+{
+	static const char *const names[2][2][2] = { { { "t1", "t1_split" }, { "t4", "t4_split" } },
+						    { { "s1", "s1_split" }, { "s4", "s4_split" } } };
+
+	return names[way->session][way->wide][way->split];
+}
+
+const char *way_name(const struct way *way)
+{
+	static char name[100];
+
+	snprintf(name, sizeof(name), "%s mode, pool of %d, %u workers%s", way->session ? "session" : "transaction",
+		 way->wide ? 4 : 1, worker_counts[way->workers], way->split ? ", split on the server's side" : "");
+	return name;
+}
+
 /* ---- pgweir ---- */
+
+/* Eight pools in one database: transaction and session mode, one server and four, straight and through the middle. */
+static void put_databases(const struct place *place, char *out, size_t bytes)
+{
+	static const char *const modes[] = { "transaction", "session" };
+	static const unsigned sizes[] = { 1, 4 };
+	size_t used = 0;
+
+	for (unsigned i = 0; i < 8; i++) {
+		bool split = i & 1, wide = i & 2, is_session = i & 4;
+		struct way way = { .session = is_session, .wide = wide, .split = split };
+
+		used += (size_t)snprintf(out + used, bytes - used,
+					 "%s\t{ name = \"%s\"; conninfo = \"host=%s port=%u dbname=%s user=u_trust\"; "
+					 "pool_mode = \"%s\"; pool_size = %u; }",
+					 i ? ",\n" : "", pool_name(&way), split ? "127.0.0.1" : place->cluster->host,
+					 split ? middle_port(place->middle) : place->cluster->port, place->database,
+					 modes[is_session], sizes[wide]);
+		ck_assert_uint_lt(used, bytes);
+	}
+}
 
 static void start_weir(struct place *place, unsigned nth)
 {
-	const char *backend = "conninfo = \"host=%s port=%u dbname=%s user=u_trust\"";
-	char conninfo[400];
+	char databases[4096];
 
-	snprintf(conninfo, sizeof(conninfo), backend, place->cluster->host, place->cluster->port, place->database);
+	put_databases(place, databases, sizeof(databases));
 	weir_start(&place->weirs[nth],
 		   "auth_type = \"trust\";\n"
 		   "admin_users = [ \"ops\" ];\n"
 		   "workers = %u;\n"
-		   "databases = (\n"
-		   "\t{ name = \"t1\"; %s; pool_mode = \"transaction\"; pool_size = 1; },\n"
-		   "\t{ name = \"t4\"; %s; pool_mode = \"transaction\"; pool_size = 4; },\n"
-		   "\t{ name = \"s1\"; %s; pool_mode = \"session\"; pool_size = 1; },\n"
-		   "\t{ name = \"s4\"; %s; pool_mode = \"session\"; pool_size = 4; }\n"
-		   ");\n",
-		   worker_counts[nth], conninfo, conninfo, conninfo, conninfo);
+		   "databases = (\n%s\n);\n",
+		   worker_counts[nth], databases);
 	place->consoles[nth] = weir_console(&place->weirs[nth]);
 }
 
@@ -56,8 +90,14 @@ void place_open(struct place *place, struct cluster *cluster)
 	place->super = cluster_connect(cluster, place->database);
 	/* A lock that a pooled session still holds is a fault to be found, not to be waited for. */
 	sql_exec(place->super, "SET lock_timeout = '10s'; SET client_min_messages = 'error'");
+	place->middle = middle_open(cluster->port, 1);
 	for (unsigned i = 0; i < 2; i++)
 		start_weir(place, i);
+}
+
+void place_split(const struct place *place, size_t piece_bytes)
+{
+	middle_set(place->middle, MIDDLE_BOTH, &(struct middle_way){ .piece_bytes = piece_bytes });
 }
 
 void place_close(struct place *place)
@@ -66,6 +106,7 @@ void place_close(struct place *place)
 		PQfinish(place->consoles[i]);
 		weir_stop(&place->weirs[i]);
 	}
+	middle_close(place->middle);
 	PQfinish(place->super);
 	cluster_drop_database(place->cluster, place->database);
 }
@@ -100,32 +141,16 @@ bool place_reset(struct place *place, const struct script *script)
 	return good;
 }
 
-/* ---- ways ---- */
+/* ---- using it ---- */
 
 struct endpoint place_direct(const struct place *place)
 {
 	return (struct endpoint){ place->cluster->host, place->cluster->port, place->database, "u_trust" };
 }
 
-static const char *pool_name(const struct way *way)
-{
-	static const char *const names[2][2] = { { "t1", "t4" }, { "s1", "s4" } };
-
-	return names[way->session][way->wide];
-}
-
 struct endpoint place_pooled(const struct place *place, const struct way *way)
 {
 	return (struct endpoint){ NULL, place->weirs[way->workers].port, pool_name(way), "app_user" };
-}
-
-const char *way_name(const struct way *way)
-{
-	static char name[100];
-
-	snprintf(name, sizeof(name), "%s mode, pool of %d, %u workers", way->session ? "session" : "transaction",
-		 way->wide ? 4 : 1, worker_counts[way->workers]);
-	return name;
 }
 
 /* All of the pool's counters that speak of work. */

@@ -12,6 +12,7 @@
 #include "tests/differential/peer.h"
 #include "tests/differential/script.h"
 #include "tests/support/cluster.h"
+#include "tests/support/middle.h"
 #include "tests/support/weir.h"
 
 /* One way through pgweir. */
@@ -19,6 +20,7 @@ struct way {
 	bool session; /* pool_mode; else "transaction" */
 	bool wide;    /* four servers instead of one */
 	bool workers; /* three instead of one */
+	bool split;   /* what passes between pgweir and PostgreSQL is cut, too: place_split */
 };
 
 struct place {
@@ -27,6 +29,7 @@ struct place {
 	PGconn *super;
 	struct weir weirs[2]; /* with one worker and with three */
 	PGconn *consoles[2];
+	struct middle *middle; /* between pgweir and PostgreSQL, for some pools */
 };
 
 /* pgweir's processes belong to the calling process. */
@@ -43,6 +46,9 @@ struct endpoint place_direct(const struct place *place);
 struct endpoint place_pooled(const struct place *place, const struct way *way);
 /* "session, pool of 1, 3 workers" */
 const char *way_name(const struct way *way);
+
+/* How long the pieces are for ways that are split: by chance 1 to so many bytes; 0: as it comes. */
+void place_split(const struct place *place, size_t piece_bytes);
 
 /* Nobody is linked, waiting or in cleanup in that pool; waits for it. */
 bool place_is_quiet(const struct place *place, const struct way *way, int64_t patience_ms);

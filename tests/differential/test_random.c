@@ -55,6 +55,7 @@ static void choose_trial(struct trial *trial, uint64_t seed)
 		.patience_ms = PATIENCE_MS,
 	};
 	trial->neighbour = random_percent(&random, 60);
+	trial->way.split = random_percent(&random, 40);
 	trial->way.wide = !trial->neighbour && random_percent(&random, 30);
 }
 
@@ -98,6 +99,9 @@ static void simplify_trial(struct setting *setting, const struct script *script)
 	trial->neighbour = false;
 	if (!still_fails(setting, script))
 		trial->neighbour = plain.neighbour;
+	trial->way.split = false;
+	if (!still_fails(setting, script))
+		trial->way.split = plain.way.split;
 	trial->way.workers = false;
 	if (!still_fails(setting, script))
 		trial->way.workers = plain.way.workers;
